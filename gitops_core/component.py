@@ -47,13 +47,13 @@ APPLIES = (
 component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMISSIONS), applies=APPLIES)
 
 
-def source_kinds(platform: Platform) -> SourceKinds:
-    """Return the table of all that Kustomizations may be applied from."""
+def make_source_kinds(platform: Platform) -> SourceKinds:
+    """Make the table of all that Kustomizations may be applied from."""
     return {"GitRepository": GitSource(platform.cluster, platform.git)}
 
 
-def controllers(
-    platform: Platform, renderer: Renderer, sources: Callable[[Platform], SourceKinds] = source_kinds
+def make_controllers(
+    platform: Platform, renderer: Renderer, sources: Callable[[Platform], SourceKinds] = make_source_kinds
 ) -> tuple[Controller[Any], ...]:
     kinds = sources(platform)
     folders = Folders(kinds, platform.compute)
@@ -62,17 +62,17 @@ def controllers(
             GitRepository,
             GitRepositoryReconciler(GitSource(platform.cluster, platform.git), folders, platform.clock),
             FLUX,
-            references=_repository_references,
+            references=_list_repository_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
         ),
         Controller(
             Kustomization,
             KustomizationReconciler(platform, folders, renderer),
             FLUX,
-            references=lambda wanted: _kustomization_references(wanted, kinds),
+            references=lambda wanted: _list_kustomization_references(wanted, kinds),
             watches=(
-                *(Watch(Query(kind.type_.KIND), kind.type_, _new_artifact(kind)) for kind in kinds.values()),
-                Watch(Query(Kustomization.KIND), Kustomization, _readiness_changed),
+                *(Watch(Query(kind.type_.KIND), kind.type_, _make_artifact_check(kind)) for kind in kinds.values()),
+                Watch(Query(Kustomization.KIND), Kustomization, _has_readiness_changed),
             ),
             significant=_is_asked_for,
             observed_labels=OWNER_NAME,
@@ -82,7 +82,7 @@ def controllers(
             Receiver,
             ReceiverReconciler(platform.cluster, platform.policy),
             FLUX,
-            references=_receiver_references,
+            references=_list_receiver_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
         ),
     )
@@ -95,12 +95,12 @@ def routes(
     return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes, policy)),)
 
 
-def _repository_references(wanted: GitRepository) -> Iterable[ObjectRef]:
+def _list_repository_references(wanted: GitRepository) -> Iterable[ObjectRef]:
     if wanted.spec.secret_ref is not None:
         yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
 
 
-def _receiver_references(wanted: Receiver) -> Iterable[ObjectRef]:
+def _list_receiver_references(wanted: Receiver) -> Iterable[ObjectRef]:
     if wanted.spec.secret_ref is not None:
         yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
 
@@ -117,21 +117,21 @@ def _is_asked_for(old: Kustomization, new: Kustomization) -> bool:
     return is_significant(old, new) or any(before.get(name) != after.get(name) for name in (CONFIRM, LIMIT))
 
 
-def _new_artifact(kind: SourceKind[Any]) -> Callable[[Any, Any], bool]:
-    """Return what tells whether the artifact of a source of that kind changed."""
+def _make_artifact_check(kind: SourceKind[Any]) -> Callable[[Any, Any], bool]:
+    """Make what tells whether the artifact of a source of that kind changed."""
 
-    def told(source: Resource | None) -> tuple[str, str] | None:
-        artifact = kind.artifact(source) if source is not None else None
+    def get_known(source: Resource | None) -> tuple[str, str] | None:
+        artifact = kind.find_artifact(source) if source is not None else None
         return (artifact.revision, artifact.digest) if artifact is not None else None
 
-    return lambda old, new: told(old) != told(new)
+    return lambda old, new: get_known(old) != get_known(new)
 
 
-def _readiness_changed(old: Kustomization | None, new: Kustomization | None) -> bool:
-    return _readiness(old) != _readiness(new)
+def _has_readiness_changed(old: Kustomization | None, new: Kustomization | None) -> bool:
+    return _get_readiness(old) != _get_readiness(new)
 
 
-def _readiness(dependency: Kustomization | None) -> tuple[bool, bool, str] | None:
+def _get_readiness(dependency: Kustomization | None) -> tuple[bool, bool, str] | None:
     if dependency is None:
         return None
     status = dependency.status

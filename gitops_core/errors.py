@@ -45,13 +45,13 @@ class GitOpsError(Exception):
         self.event: Literal["Warning", "Normal", "None"] = "Warning"
         self.event_metadata: Mapping[str, str] = {}
 
-    def carrying(self, status: Wire, *conditions: Condition) -> Self:
-        """Add to this error what to store in the object's status, and return it."""
+    def carry(self, status: Wire, *conditions: Condition) -> Self:
+        """Carry what to store in the object's status, and return this error."""
         self.status, self.conditions = status, conditions
         return self
 
-    def told(self, event: Literal["Warning", "Normal", "None"], metadata: Mapping[str, str]) -> Self:
-        """Add to this error how its Event is recorded ("None" for what is merely waited for), and return it."""
+    def record_as(self, event: Literal["Warning", "Normal", "None"], metadata: Mapping[str, str]) -> Self:
+        """Record this error by such an Event ("None" for what is merely waited for), and return it."""
         self.event, self.event_metadata = event, metadata
         return self
 

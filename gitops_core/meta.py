@@ -199,7 +199,7 @@ class Resource(Wire):
     status: Any = None
 
     @classmethod
-    def field_manager(cls) -> str:
+    def get_field_manager(cls) -> str:
         return cls.MANAGER or cls.CONTROLLER
 
     @property
@@ -252,8 +252,8 @@ class Tree(Mapping[str, bytes]):
         """Symbolic links by path: where they point, as stored. They are not files and are never followed on disk."""
         return {}
 
-    def absence(self, path: str) -> str:
-        """Say why `path` is not among the files, as the rest of a sentence; "" when no more is known."""
+    def explain_absence(self, path: str) -> str:
+        """Explain why `path` is not among the files, as the rest of a sentence; "" when no more is known."""
         parts = path.split("/")
         above = next((name for end in range(len(parts)) if (name := "/".join(parts[: end + 1])) in self.links), None)
         if above is None:
@@ -261,8 +261,8 @@ class Tree(Mapping[str, bytes]):
         what = "" if above == path else f"is below {above}, which "
         return f"{what}is a symbolic link to {self.links[above]}; only links to what is in the repository are followed"
 
-    def blob(self, path: str) -> str:
-        """Return Git's object id of a file's contents, which need not be read for it; "" when it is not known."""
+    def find_blob(self, path: str) -> str:
+        """Find Git's object id of a file's contents, which need not be read for it; "" when it is not known."""
         return ""
 
 
@@ -298,8 +298,8 @@ class Sensitive:
     def reveal(self) -> bytes:
         return self._value
 
-    def text(self) -> str:
-        """Return the value as UTF-8 text. Raises ValueError, which does not quote the value."""
+    def reveal_text(self) -> str:
+        """Reveal the value as UTF-8 text. Raises ValueError, which does not quote the value."""
         try:
             return self._value.decode()
         except UnicodeDecodeError:
@@ -327,10 +327,10 @@ class Sensitive:
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
-def seconds(duration: str) -> float:
-    """Return the length of a Go duration in seconds.
+def parse_duration(duration: str) -> float:
+    """Parse a Go duration to its length in seconds.
 
-    >>> seconds("1h30m"), seconds("500ms"), seconds("0")
+    >>> parse_duration("1h30m"), parse_duration("500ms"), parse_duration("0")
     (5400.0, 0.5, 0.0)
 
     Raises:
@@ -345,6 +345,6 @@ def seconds(duration: str) -> float:
     return sign * sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)", text))
 
 
-def timestamp(moment: datetime) -> str:
+def write_timestamp(moment: datetime) -> str:
     """Write `moment` as Kubernetes writes times: UTC, whole seconds, `Z`."""
     return moment.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")

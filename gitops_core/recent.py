@@ -38,8 +38,8 @@ class Recent(Generic[K, V]):
             self._kept.move_to_end(key)
             return kept[0]
 
-    def items(self) -> tuple[tuple[K, V], ...]:
-        """Return what is kept, the least recently used first."""
+    def list_items(self) -> tuple[tuple[K, V], ...]:
+        """List what is kept, the least recently used first."""
         with self._turn:
             return tuple((key, value) for key, (value, _) in self._kept.items())
 

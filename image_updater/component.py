@@ -14,7 +14,7 @@ from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.remotes.credentials import SECRET
-from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, named_for_access, registry_access
+from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, list_named_for_access, read_registry_access
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.guards.gates import APPROVE
 from image_updater.domain.registry.pushes import PUSHED
@@ -59,7 +59,7 @@ OWNER_NAME = "kustomize.toolkit.fluxcd.io/name"
 """The label of whatever a Kustomization applied."""
 
 
-def controllers(
+def make_controllers(
     platform: Platform,
     registry: Registry,
     catalog: TagCatalog,
@@ -93,7 +93,7 @@ def controllers(
         platform.compute,
         platform.policy,
     )
-    reach = partial(registry_access, platform.cluster, logins=logins, compute=platform.compute)
+    reach = partial(read_registry_access, platform.cluster, logins=logins, compute=platform.compute)
     proposals = (
         PullRequests(platform.cluster, platform.clock, platform.objects, forges, reader, reach, platform.compute)
         if forges
@@ -104,7 +104,7 @@ def controllers(
             kind=ImageRepository,
             reconciler=repositories,
             teller=FLUX,
-            references=named_for_access,
+            references=list_named_for_access,
             watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),  # mended credentials are tried at once
             significant=is_pushed_or_wanted,
         ),

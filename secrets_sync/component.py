@@ -38,7 +38,7 @@ PERMISSIONS = (
 component = Component(name="secrets", kinds=(SecretStore, ExternalSecret), permissions=PERMISSIONS)
 
 
-def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Controller[Any], ...]:
+def make_controllers(platform: Platform, factories: ProviderFactories) -> tuple[Controller[Any], ...]:
     """Return the controllers of this package. The caller closes the factories when the process ends."""
     stores = Controller(
         SecretStore,

@@ -39,7 +39,7 @@ from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
 from gitops_core.ports import Compute, Overlay
 from gitops_core.recent import Recent
-from gitops_core.runtime.sharing.computing import IN_PLACE, READING, namespace_at_work
+from gitops_core.runtime.sharing.computing import IN_PLACE, READING, get_namespace_at_work
 from gitops_core.runtime.sharing.flights import Flights
 from gitops_core.runtime.sharing.slots import Slots
 
@@ -209,7 +209,7 @@ class Kustomize:
             self._limits,
             self._confinement,
         )
-        async with self._slots.taken(namespace_at_work()):
+        async with self._slots.taken(get_namespace_at_work()):
             running = asyncio.get_running_loop().run_in_executor(None, program.run)
             try:
                 finished = await asyncio.shield(running)

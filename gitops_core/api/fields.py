@@ -15,7 +15,7 @@ from gitops_core.meta import Condition, Status, Wire
 from gitops_core.schema import INT64, UNSUPPORTED
 
 Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
-"""A Go duration: `1h30m`. `gitops_core.meta.seconds` reads it."""
+"""A Go duration: `1h30m`. `gitops_core.meta.parse_duration` reads it."""
 
 ShortDuration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$")]
 """A Go duration without hours, as the time-outs of sources and images are."""

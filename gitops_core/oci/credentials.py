@@ -83,8 +83,8 @@ _HELPED = {"credHelpers": True}
 """What is said of a registry whose password only a credential helper knows."""
 
 
-def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
-    """Return the entries of one configuration.
+def parse_entries(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
+    """Parse the entries of one configuration.
 
     Args:
         bare: a `.dockercfg`, whose entries stand at the top.
@@ -109,8 +109,8 @@ def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
     return tuple(Entry(*_split_address(address), said) for address, said in found.items())
 
 
-def credentials_among(configs: Iterable[Iterable[Entry]], repository: Repository) -> Credentials:
-    """Join the configurations' credentials; of entries that fit equally well, the first configuration's counts.
+def choose_credentials(configs: Iterable[Iterable[Entry]], repository: Repository) -> Credentials:
+    """Choose from the configurations' credentials; of entries that fit equally well, the first configuration's counts.
 
     Raises:
         ValueError: the entry that fits cannot be read; the message quotes nothing of it.

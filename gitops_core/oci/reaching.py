@@ -32,7 +32,7 @@ class ProxyUnsupported(ValueError):
     """A proxy of a kind that we cannot speak to."""
 
 
-def trust_in(data: Mapping[str, bytes], name: str) -> Trust:
+def read_trust(data: Mapping[str, bytes], name: str) -> Trust:
     """Read whom the Secret `name` (`namespace/name`) tells us to trust, and which certificate we show."""
     ca, certificate, key = (
         data.get(new) or data.get(old)
@@ -49,8 +49,8 @@ def trust_in(data: Mapping[str, bytes], name: str) -> Trust:
     return Trust(ca or None, certificate or None, Sensitive(key) if key else None)
 
 
-def proxy_in(data: Mapping[str, bytes], name: str) -> Sensitive:
-    """Return the proxy's URL with user and password.
+def read_proxy(data: Mapping[str, bytes], name: str) -> Sensitive:
+    """Read the proxy's URL with user and password.
 
     Raises:
         ProxyUnsupported: it is neither http nor https.

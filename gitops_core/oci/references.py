@@ -78,11 +78,11 @@ def parse_image(text: str, *, insecure: bool = False) -> Image:
         if not DIGEST.fullmatch(digest):
             raise _make_unreadable(text)
         base = _split_tag(base)[0]
-        return Image(_repository(base, text, insecure), digest)
+        return Image(_parse_repository(base, text, insecure), digest)
     base, tag = _split_tag(base)
     if tag and not _TAG.fullmatch(tag):
         raise _make_unreadable(text)
-    return Image(_repository(base, text, insecure), tag or "latest")
+    return Image(_parse_repository(base, text, insecure), tag or "latest")
 
 
 def _split_tag(text: str) -> tuple[str, str]:
@@ -90,7 +90,7 @@ def _split_tag(text: str) -> tuple[str, str]:
     return (base, last) if colon and "/" not in last else (text, "")
 
 
-def _repository(base: str, text: str, insecure: bool) -> Repository:
+def _parse_repository(base: str, text: str, insecure: bool) -> Repository:
     first, slash, rest = base.partition("/")
     registry, path = (first, rest) if slash and ("." in first or ":" in first) else ("", base)
     if registry in ("", "docker.io"):

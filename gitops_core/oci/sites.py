@@ -76,7 +76,7 @@ def is_same_forge(url: str, api: str) -> bool:
 
 def _is_somebodys(host: str) -> bool:
     """Tell whether the names below `host` belong to whom it belongs to."""
-    return not is_address(host) and host not in SHARED and _list().privatesuffix(host) is not None
+    return not is_address(host) and host not in SHARED and _load_suffixes().privatesuffix(host) is not None
 
 
 def _find_owner(host: str) -> str:
@@ -87,9 +87,9 @@ def _find_owner(host: str) -> str:
     if "svc" in labels[1:]:  # a Service of the cluster: its namespace is the owner
         namespace = labels.index("svc", 1) - 1
         return ".".join(labels[namespace:]) if namespace else ""
-    return _list().privatesuffix(host) or ""
+    return _load_suffixes().privatesuffix(host) or ""
 
 
 @functools.cache
-def _list() -> PublicSuffixList:
+def _load_suffixes() -> PublicSuffixList:
     return PublicSuffixList(accept_encoded_idn=False)

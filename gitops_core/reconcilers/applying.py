@@ -89,19 +89,19 @@ class Applier:
     ownership: Ownership
     _served: dict[tuple[str, str], Kind] = field(default_factory=dict)
 
-    async def scoped(self, objects: Iterable[Manifest]) -> tuple[Manifest, ...]:
-        """Return `objects` with a namespace exactly where their kind has one.
+    async def scope(self, objects: Iterable[Manifest]) -> tuple[Manifest, ...]:
+        """Scope `objects`: give them a namespace exactly where their kind has one.
 
         Raises:
             SyncFailed: names the objects of unknown kinds, those without a namespace, and those that are there twice.
         """
         objects = tuple(objects)
-        scopes = _defined_scopes(objects)
+        scopes = _list_defined_scopes(objects)
         causes: list[str] = []
         scoped: list[Manifest] = []
         for manifest in objects:
             try:
-                scoped.append(_with_scope(manifest, await self._is_namespaced(Kind.of_manifest(manifest), scopes)))
+                scoped.append(_scope(manifest, await self._is_namespaced(Kind.of_manifest(manifest), scopes)))
             except KindUnknown as error:
                 causes.append(f"{ObjectRef.of(manifest)} dry-run failed: {error}")
             except ValueError as error:
@@ -135,25 +135,25 @@ class Applier:
         """
         known = dict(lives or {})
         holders = [ref for ref in (action.ref for action in plan.actions) if holds_others(ref.kind)]
-        known |= await self.lives(ref for ref in holders if ref not in known)  # who made it, no answer tells
+        known |= await self.read_lives(ref for ref in holders if ref not in known)  # who made it, no answer tells
         untried = {ref.key.name for ref in holders if ref.kind == NAMESPACE and is_coming(known[ref])}
-        defined = _defined_scopes(action.manifest for action in plan.actions if action.ref.kind.kind == CRD)
+        defined = _list_defined_scopes(action.manifest for action in plan.actions if action.ref.kind.kind == CRD)
         found: dict[ObjectRef, Prediction] = {}
 
-        async def one(action: Action) -> None:
+        async def predict(action: Action) -> None:
             ref = action.ref
             if ref.key.namespace not in untried and (ref.kind.group, ref.kind.kind) not in defined:
-                found[ref] = await self._tried(action, known.get(ref))
+                found[ref] = await self._predict(action, known.get(ref))
             elif ref in known:
                 found[ref] = predict_from_reading(action, known[ref], None, self.ownership)
             else:
                 found[ref] = Prediction(action)
 
-        if failures := await _each(plan.actions, one):
-            raise SyncFailed(_told(action.ref, "dry-run", error) for action, error in failures)
+        if failures := await _try_each(plan.actions, predict):
+            raise SyncFailed(_explain_failure(action.ref, "dry-run", error) for action, error in failures)
         return found
 
-    async def _tried(self, action: Action, live: Manifest | None) -> Prediction:
+    async def _predict(self, action: Action, live: Manifest | None) -> Prediction:
         """Predict what an apply would make of the object: nothing, where it is left alone."""
         manifest, found = action.manifest, live
         if found is None and self.ownership.may_hide_directives(manifest):  # a trial's answer would not show them
@@ -177,7 +177,7 @@ class Applier:
         def predict(ref: ObjectRef, live: Manifest | None) -> None:
             found[ref] = predict_from_reading(actions[ref], live, known.get(ref), self.ownership)
 
-        await self.lives(actions, predict)
+        await self.read_lives(actions, predict)
         return found
 
     # stage by stage
@@ -191,13 +191,15 @@ class Applier:
         stage = tuple(predictions)
         done: dict[ObjectRef, Applied] = {}
 
-        async def one(prediction: Prediction) -> None:
+        async def apply_one(prediction: Prediction) -> None:
             done[prediction.ref] = await self._apply(prediction)
 
-        failures = await _each(stage, one)
+        failures = await _try_each(stage, apply_one)
         applied = tuple(done[prediction.ref] for prediction in stage if prediction.ref in done)
         if failures:
-            raise SyncFailed((_told(prediction.ref, "apply", error) for prediction, error in failures), applied)
+            raise SyncFailed(
+                (_explain_failure(prediction.ref, "apply", error) for prediction, error in failures), applied
+            )
         return applied
 
     async def _apply(self, prediction: Prediction) -> Applied:
@@ -243,13 +245,13 @@ class Applier:
                 live = await self.cluster.apply(action.manifest, field_manager=self.ownership.manager, force=True)
         return live
 
-    async def unserved(self, lives: Lives) -> dict[ObjectRef, Kind]:
-        """Return a kind of each CustomResourceDefinition that is there, of those that discovery does not know yet."""
+    async def find_unserved(self, lives: Lives) -> dict[ObjectRef, Kind]:
+        """Find a kind of each CustomResourceDefinition that is there, of those that discovery does not know yet."""
         there = {ref: live for ref, live in lives.items() if live is not None and is_there(live, self.clock.now())}
-        found = {ref: await self._first_unserved(live) for ref, live in there.items()}
+        found = {ref: await self._find_first_unserved(live) for ref, live in there.items()}
         return {ref: kind for ref, kind in found.items() if kind is not None}
 
-    async def _first_unserved(self, live: Manifest) -> Kind | None:
+    async def _find_first_unserved(self, live: Manifest) -> Kind | None:
         if live.get("kind") != CRD:
             return None
         for version in live["spec"].get("versions") or ():
@@ -279,15 +281,15 @@ class Applier:
         deletions: dict[ObjectRef, Deletion] = {}
         failures: list[tuple[ObjectRef, ClusterError]] = []
 
-        async def one(ref: ObjectRef) -> None:
+        async def delete_one(ref: ObjectRef) -> None:
             deletions[ref] = await self._delete(ref)
 
         for part in stages.plan_prune_stages(order):
             if failures and stages.get_stage_number(part[0].kind) == 0:
                 break
-            failures += await _each(part, one)
+            failures += await _try_each(part, delete_one)
         if failures:
-            causes = (_told(ref, "delete", error) for ref, error in failures)
+            causes = (_explain_failure(ref, "delete", error) for ref, error in failures)
             raise PruneFailed(causes, left=(ref for ref in order if ref not in deletions))
         deleted, spared = (tuple(r for r in order if deletions[r] == fate) for fate in ("deleted", "spared"))
         return Pruned(deleted, spared)
@@ -329,37 +331,37 @@ class Applier:
             ref, live = other, await self.cluster.get(other)
         return None if live is None else (ref, live)
 
-    async def lives(
+    async def read_lives(
         self, refs: Iterable[ObjectRef], notice: Callable[[ObjectRef, Manifest | None], None] = lambda ref, live: None
     ) -> dict[ObjectRef, Manifest | None]:
-        """Return the objects as they are now; None for those that are not there, or whose kind is not served.
+        """Read the objects as they are now; None for those that are not there, or whose kind is not served.
 
         Args:
             notice: called with each of them as soon as it is read.
         """
         found: dict[ObjectRef, Manifest | None] = {}
 
-        async def one(ref: ObjectRef) -> None:
+        async def read_one(ref: ObjectRef) -> None:
             try:
                 found[ref] = await self.cluster.get(ref)
             except KindUnknown:
                 found[ref] = None
             notice(ref, found[ref])
 
-        for _, error in await _each(tuple(refs), one):
+        for _, error in await _try_each(tuple(refs), read_one):
             raise error
         return found
 
 
-async def _each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> list[tuple[T, ClusterError]]:
-    """Do `work` for all items, a few at a time; those for which the API server refused, in the order of the items.
+async def _try_each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> list[tuple[T, ClusterError]]:
+    """Try `work` for all items, a few at a time; return the refused ones, in the order of the items.
 
     An API server that cannot be reached, and a lease that is lost, end the whole attempt instead.
     """
     slots = asyncio.Semaphore(AT_ONCE)
     failures: dict[int, ClusterError] = {}
 
-    async def guarded(index: int, item: T) -> None:
+    async def guard(index: int, item: T) -> None:
         async with slots:
             try:
                 await work(item)
@@ -369,14 +371,14 @@ async def _each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> lis
                 failures[index] = error
 
     if len(items) == 1:
-        await guarded(0, items[0])
+        await guard(0, items[0])
     else:
-        await _together([guarded(index, item) for index, item in enumerate(items)])
+        await _run_together([guard(index, item) for index, item in enumerate(items)])
     return [(items[index], failures[index]) for index in sorted(failures)]
 
 
-async def _together(work: Iterable[Awaitable[None]]) -> None:
-    """Do all of it; the first exception cancels the rest and is raised as it is."""
+async def _run_together(work: Iterable[Awaitable[None]]) -> None:
+    """Run all of it; the first exception cancels the rest and is raised as it is."""
     tasks = [asyncio.ensure_future(item) for item in work]
     try:
         await asyncio.gather(*tasks)
@@ -386,7 +388,7 @@ async def _together(work: Iterable[Awaitable[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _told(ref: ObjectRef, deed: str, error: ClusterError) -> str:
+def _explain_failure(ref: ObjectRef, deed: str, error: ClusterError) -> str:
     if isinstance(error, KindUnknown):
         return f"{ref} {deed} failed: {error}"
     return f"{ref} {deed} failed ({error.reason}): {error}"
@@ -400,8 +402,8 @@ def is_coming(live: Manifest | None) -> bool:
     return live is None or is_terminating(live)
 
 
-def _defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:
-    """Return whether the kinds that CustomResourceDefinitions among `objects` define are namespaced."""
+def _list_defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:
+    """List the kinds that CustomResourceDefinitions among `objects` define, and whether they are namespaced."""
     scopes = {}
     for manifest in objects:
         spec = manifest.get("spec")
@@ -411,7 +413,7 @@ def _defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:
     return scopes
 
 
-def _with_scope(manifest: Manifest, namespaced: bool) -> Manifest:
+def _scope(manifest: Manifest, namespaced: bool) -> Manifest:
     """Drop the namespace where the kind has none. Raises ValueError: the kind needs one and there is none."""
     metadata = manifest["metadata"]
     if namespaced and not metadata.get("namespace"):

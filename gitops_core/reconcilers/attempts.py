@@ -13,7 +13,7 @@ from gitops_core.domain.sync import inventory
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import add_attempt
 from gitops_core.errors import GitOpsError, NotLeader, StalledError, TransientError
-from gitops_core.meta import Condition, ObjectRef, seconds
+from gitops_core.meta import Condition, ObjectRef, parse_duration
 from gitops_core.ports import Clock, Events
 from gitops_core.reconcilers.applying import Applier
 from gitops_core.runtime.reconciling import Notice, Outcome
@@ -54,7 +54,7 @@ class Attempt:
 
     # what there is to store and to tell
 
-    def has_inventory(self, refs: Iterable[ObjectRef]) -> None:
+    def set_inventory(self, refs: Iterable[ObjectRef]) -> None:
         entries = tuple(InventoryEntry(id=inventory.format_id(ref), v=ref.kind.version) for ref in refs)
         self.status = msgspec.structs.replace(self.status, inventory=Inventory(entries=entries) if entries else None)
 
@@ -74,8 +74,8 @@ class Attempt:
         changes, self.changes = self.changes, []
         return changes
 
-    def stated(self, *conditions: Condition) -> tuple[Condition, ...]:
-        """Return these conditions, and that the objects are contested where they are."""
+    def add_contested(self, *conditions: Condition) -> tuple[Condition, ...]:
+        """Add to these conditions that the objects are contested, where they are."""
         return (*conditions, self.contested) if self.contested else conditions
 
     # how it ends
@@ -87,7 +87,7 @@ class Attempt:
             self.progress,
             delay,
             ready="Unknown",
-            conditions=self.stated(*conditions),
+            conditions=self.add_contested(*conditions),
             changed=bool(self.notices),
             watch=frozenset(watch),
             notices=tuple(self.notices),
@@ -109,7 +109,7 @@ class Attempt:
         status = msgspec.structs.replace(
             self.status, last_applied_revision=self.revision, last_attempted_revision=self.revision
         )
-        interval = seconds(wanted.spec.interval)
+        interval = parse_duration(wanted.spec.interval)
         if changed or is_new or self.notices or not wanted.status.is_ready:  # else there is no news
             text = f"Reconciliation finished in {write_duration(took)}, next run in {write_duration(interval)}"
             self.tell("ReconciliationSucceeded", text, commit_status="update")
@@ -118,7 +118,7 @@ class Attempt:
             f"Applied revision: {self.revision}",
             interval,
             reason="ReconciliationSucceeded",
-            conditions=self.stated(*conditions),
+            conditions=self.add_contested(*conditions),
             changed=changed,
             notices=tuple(self.notices),
         )
@@ -127,14 +127,14 @@ class Attempt:
         """Raise `error` with the status to store: nothing more is tried until somebody edits something."""
         if self.digest:
             self._record(error.reason)
-        error.told("Warning", {f"{GROUP}/revision": self.revision})
-        raise error.carrying(self.status, *self.stated()) from None
+        error.record_as("Warning", {f"{GROUP}/revision": self.revision})
+        raise error.carry(self.status, *self.add_contested()) from None
 
     def postpone(self, why: str) -> NoReturn:
         """Raise that a dependency is not ready: its change wakes us, the delay is for one that nobody told us of."""
-        error = TransientError(why, reason="DependencyNotReady", retry_after=seconds(self.wanted.spec.interval))
-        error.told("Normal", {f"{GROUP}/revision": self.revision})  # waiting is no fault
-        raise error.carrying(self.status, *self.stated(Condition(type="Reconciling", status="False")))
+        error = TransientError(why, reason="DependencyNotReady", retry_after=parse_duration(self.wanted.spec.interval))
+        error.record_as("Normal", {f"{GROUP}/revision": self.revision})  # waiting is no fault
+        raise error.carry(self.status, *self.add_contested(Condition(type="Reconciling", status="False")))
 
     def fail(self, reason: str, message: str, *conditions: Condition, retry_after: float | None = None) -> NoReturn:
         """Raise the failure with the status to store and the phase it happened in, for a retry after retryInterval."""
@@ -145,8 +145,8 @@ class Attempt:
         delay = max(get_retry_interval(self.wanted.spec), retry_after or 0.0)
         phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=self.progress)
         error = TransientError(message, reason=reason, retry_after=delay)
-        error.told("Warning", {f"{GROUP}/revision": self.revision})
-        raise error.carrying(self.status, phase, *self.stated(*conditions)) from None
+        error.record_as("Warning", {f"{GROUP}/revision": self.revision})
+        raise error.carry(self.status, phase, *self.add_contested(*conditions)) from None
 
     def fail_sync(self, error: GitOpsError) -> NoReturn:
         """Raise what the cluster answered; that we lead no more is nothing to tell."""
@@ -172,8 +172,8 @@ class Attempt:
         self.status = msgspec.structs.replace(self.status, history=history)
 
 
-def by_kind(refs: Iterable[ObjectRef]) -> tuple[tuple[str, str], ...]:
-    """Return each kind of what is named, and the names."""
+def group_by_kind(refs: Iterable[ObjectRef]) -> tuple[tuple[str, str], ...]:
+    """Group what is named by kind, each with the names."""
     found: dict[str, list[str]] = {}
     for ref in refs:
         found.setdefault(ref.kind.kind, []).append(str(ref))

@@ -55,66 +55,66 @@ class Folders:
     """With None where the folder comes with all files of the source, which are kept for themselves."""
     _under_way: Flights[_Root] = field(default_factory=Flights)
 
-    async def root(self, source: Resource, revision: str) -> SelectedTree:
-        """Return the source's files at `revision`, without what is ignored."""
-        return (await self._root(source, revision)).files
+    async def read_files(self, source: Resource, revision: str) -> SelectedTree:
+        """Read the source's files at `revision`, without what is ignored."""
+        return (await self._read_root(source, revision)).files
 
-    async def folder(self, source: Resource, revision: str, path: str, *, beside: Iterable[str] = ()) -> Folder:
-        """Return the folder `path` at `revision`. Raises PathNotFound and what the kind of source raises.
+    async def read_folder(self, source: Resource, revision: str, path: str, *, beside: Iterable[str] = ()) -> Folder:
+        """Read the folder `path` at `revision`. Raises PathNotFound and what the kind of source raises.
 
         Args:
             beside: paths, seen from the folder, of what is rendered with it; some may be outside of it.
         """
-        inside, is_alone = inside_source(path), not any(".." in name for name in beside)
-        place, version = (str(source.ref), inside, str(is_alone)), self._version(source, revision)
+        inside, is_alone = confine_path(path), not any(".." in name for name in beside)
+        place, version = (str(source.ref), inside, str(is_alone)), self._make_version(source, revision)
         known = self._folders.get(place)
         if known is None or known[0] != version:
-            own = await self._own(source, revision, inside, is_alone=is_alone) if inside else None
+            own = await self._read_own(source, revision, inside, is_alone=is_alone) if inside else None
             known = version, own
-            weight = await self.compute.run(READING, _weight, own.tree if own is not None else ())
+            weight = await self.compute.run(READING, _weigh, own.tree if own is not None else ())
             self._folders.put(place, known, weight)
-        return known[1] or Folder(await self.root(source, revision), inside)
+        return known[1] or Folder(await self.read_files(source, revision), inside)
 
-    async def _own(self, source: Resource, revision: str, inside: str, *, is_alone: bool) -> Folder | None:
+    async def _read_own(self, source: Resource, revision: str, inside: str, *, is_alone: bool) -> Folder | None:
         """Read the folder alone; None where it does not stand for itself."""
         root = await self._root(source, revision)
         if resolve_path(inside, root.files.links) != inside:
             return None
         try:
-            tree = await self.kinds[source.KIND.kind].tree(source, revision, inside)
+            tree = await self.kinds[source.KIND.kind].read_tree(source, revision, inside)
         except PathNotFound:
             raise PathNotFound(f"kustomization path not found: {inside} is not a folder of {revision}") from None
-        return await self.compute.run(READING, _folder_of, tree, root, inside) if is_alone else None
+        return await self.compute.run(READING, _make_folder, tree, root, inside) if is_alone else None
 
-    async def _root(self, source: Resource, revision: str) -> _Root:
-        version = self._version(source, revision)
+    async def _read_root(self, source: Resource, revision: str) -> _Root:
+        version = self._make_version(source, revision)
         if (known := self._roots.get(version)) is not None:
             return known
-        tree = await self.kinds[source.KIND.kind].tree(source, revision)  # asked once, whoever waits for it
+        tree = await self.kinds[source.KIND.kind].read_tree(source, revision)  # asked once, whoever waits for it
         if (known := self._roots.get(version)) is not None:
             return known
-        return await self._under_way.join(version, lambda: self._selected(source, version, tree))
+        return await self._under_way.join(version, lambda: self._select(source, version, tree))
 
-    async def _selected(self, source: Resource, version: Key, tree: Tree) -> _Root:
+    async def _select(self, source: Resource, version: Key, tree: Tree) -> _Root:
         """Select the files of `tree` that count; on the account of the source, as all that read it share them."""
         with on_account_of(source.ref):
-            ignore = self.kinds[source.KIND.kind].ignore(source)
-            rules = await self.compute.run(READING, _rules_of, tree, ignore)
-            kept = self._kept(version, rules)
+            ignore = self.kinds[source.KIND.kind].get_ignore(source)
+            rules = await self.compute.run(READING, _read_rules, tree, ignore)
+            kept = self._find_kept(version, rules)
             found = await self.compute.run(READING, lambda: _Root(SelectedTree(tree, rules, kept=kept), rules))
-            weight = await self.compute.run(READING, _weight, found.files)
+            weight = await self.compute.run(READING, _weigh, found.files)
         self._roots.put(version, found, min(weight, REMEMBERED_ROOTS))
         return found
 
-    def _version(self, source: Resource, revision: str) -> Key:
+    def _make_version(self, source: Resource, revision: str) -> Key:
         kind = self.kinds[source.KIND.kind]
-        ignore = kind.ignore(source)
+        ignore = kind.get_ignore(source)
         told = "-" if ignore is None else f"+{ignore}"
-        return str(source.ref), source.metadata.uid, kind.origin(source), told, revision
+        return str(source.ref), source.metadata.uid, kind.get_origin(source), told, revision
 
-    def _kept(self, version: Key, rules: IgnoreRules) -> Container[str]:
-        """Return what the same rules kept of an earlier revision: twenty thousand paths take 0.1 s to match."""
-        for known, root in reversed(self._roots.items()):
+    def _find_kept(self, version: Key, rules: IgnoreRules) -> Container[str]:
+        """Find what the same rules kept of an earlier revision: twenty thousand paths take 0.1 s to match."""
+        for known, root in reversed(self._roots.list_items()):
             if known[:-1] == version[:-1] and root.rules.fingerprint == rules.fingerprint:
                 return root.files
         return ()
@@ -125,19 +125,19 @@ def _rules_of(tree: Tree, spec_ignore: str | None) -> IgnoreRules:
     return parse_ignore_rules(texts, spec_ignore)
 
 
-def _folder_of(tree: Tree, root: _Root, inside: str) -> Folder | None:
+def _make_folder(tree: Tree, root: _Root, inside: str) -> Folder | None:
     own = SelectedTree(tree, root.rules, inside, kept=root.files)
     return None if reaches_out(own) else Folder(folders.PlacedTree(own, inside), inside)
 
 
-def _weight(paths: Iterable[str]) -> int:
+def _weigh(paths: Iterable[str]) -> int:
     return TREE_WEIGHT + sum(PATH_WEIGHT + sys.getsizeof(path) for path in paths)
 
 
-def inside_source(path: str) -> str:
-    """Return spec.path as a path inside the source: what climbs above the root stays at the root.
+def confine_path(path: str) -> str:
+    """Confine spec.path to the source: what climbs above the root stays at the root.
 
-    >>> [inside_source(path) for path in ("./apps/web/", "", "/apps", "../../etc")]
+    >>> [confine_path(path) for path in ("./apps/web/", "", "/apps", "../../etc")]
     ['apps/web', '', 'apps', 'etc']
     """
     return posixpath.normpath(f"/{path}").lstrip("/")

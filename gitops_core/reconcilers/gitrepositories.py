@@ -14,12 +14,12 @@ import msgspec
 
 from gitops_core.api import Artifact, GitRepository, GitRepositoryStatus
 from gitops_core.errors import GitError, StalledError
-from gitops_core.meta import Condition, Revision, Tree, seconds
+from gitops_core.meta import Condition, Revision, Tree, parse_duration
 from gitops_core.ports import Clock, Cluster, Git, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
-from gitops_core.runtime.remotes.credentials import git_access
+from gitops_core.runtime.remotes.credentials import read_git_access
 
 HARMLESS = frozenset({"spec.sparseCheckout"})
 GROUP = GitRepository.KIND.group
@@ -34,20 +34,20 @@ class GitSource:
     git: Git
     type_: ClassVar[type[GitRepository]] = GitRepository
 
-    def artifact(self, source: GitRepository) -> Artifact | None:
+    def find_artifact(self, source: GitRepository) -> Artifact | None:
         return source.status.artifact
 
-    def origin(self, source: GitRepository) -> str:
+    def get_origin(self, source: GitRepository) -> str:
         return source.spec.url
 
-    def ignore(self, source: GitRepository) -> str | None:
+    def get_ignore(self, source: GitRepository) -> str | None:
         return source.spec.ignore
 
     async def tree(self, source: GitRepository, revision: str, path: str = "") -> Tree:
         return await (await self.remote(source)).fetch_tree(Revision.parse(revision), path)
 
-    async def remote(self, source: GitRepository) -> GitRemote:
-        """Return the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
+    async def open_remote(self, source: GitRepository) -> GitRemote:
+        """Open the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
         secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
         access = await git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
         return self.git.get_remote(source.spec.url, access, timeout=seconds(source.spec.timeout))
@@ -64,26 +64,26 @@ class GitRepositoryReconciler:
     async def reconcile(self, wanted: GitRepository) -> Outcome:
         refuse_unsupported(wanted, HARMLESS)
         try:
-            remote = await self.git.remote(wanted)
-            revision = await remote.resolve(_reference(wanted))
+            remote = await self.git.open_remote(wanted)
+            revision = await remote.resolve(_make_reference(wanted))
             known = wanted.status.artifact
             if known is not None and _is_current(wanted, known, revision):
-                return _stored(wanted, known)
-            artifact = await self._artifact(wanted, revision)
-            notice = await self._notice(remote, revision, artifact)
+                return _report_stored(wanted, known)
+            artifact = await self._make_artifact(wanted, revision)
+            notice = await self._make_notice(remote, revision, artifact)
         except GitError as error:
             failed = Condition(type="FetchFailed", status="True", reason=error.reason, message=str(error))
-            raise error.carrying(wanted.status, failed, *_kept(wanted)) from None
+            raise error.carry(wanted.status, failed, *_list_kept(wanted)) from None
         except StalledError as error:
             raise StalledError(str(error), reason="URLInvalid" if error.reason == "Failed" else error.reason) from error
         is_new = known is None or known.digest != artifact.digest or known.revision != artifact.revision
-        return _stored(wanted, artifact, (notice,) if is_new else ())
+        return _report_stored(wanted, artifact, (notice,) if is_new else ())
 
     async def finalize(self, wanted: GitRepository) -> None:
         """Leave everything: nothing is kept that others do not share."""
 
-    async def _artifact(self, wanted: GitRepository, revision: Revision) -> Artifact:
-        files = await self.folders.root(wanted, str(revision))
+    async def _make_artifact(self, wanted: GitRepository, revision: Revision) -> Artifact:
+        files = await self.folders.read_files(wanted, str(revision))
         path = f"gitrepository/{wanted.metadata.namespace}/{wanted.metadata.name}/{revision.commit}.tar.gz"
         return Artifact(
             path=path,
@@ -93,7 +93,7 @@ class GitRepositoryReconciler:
             last_update_time=self.clock.now().replace(microsecond=0),
         )
 
-    async def _notice(self, remote: GitRemote, revision: Revision, artifact: Artifact) -> Notice:
+    async def _make_notice(self, remote: GitRemote, revision: Revision, artifact: Artifact) -> Notice:
         subject = (await remote.describe(revision)).message.split("\n", 1)[0]
         if len(subject) > LONGEST_SUBJECT:
             subject = f"{subject[: LONGEST_SUBJECT - 3]}..."
@@ -101,7 +101,7 @@ class GitRepositoryReconciler:
         return Notice("Normal", "NewArtifact", f"stored artifact for commit '{subject}'", metadata)
 
 
-def _reference(wanted: GitRepository) -> GitRef:
+def _make_reference(wanted: GitRepository) -> GitRef:
     ref = wanted.spec.ref
     return GitRef() if ref is None else GitRef(branch=ref.branch, tag=ref.tag, name=ref.name, commit=ref.commit)
 
@@ -110,7 +110,7 @@ def _is_current(wanted: GitRepository, known: Artifact, revision: Revision) -> b
     return known.revision == str(revision) and wanted.status.observed_ignore == wanted.spec.ignore
 
 
-def _stored(wanted: GitRepository, artifact: Artifact, notices: tuple[Notice, ...] = ()) -> Outcome:
+def _report_stored(wanted: GitRepository, artifact: Artifact, notices: tuple[Notice, ...] = ()) -> Outcome:
     message = f"stored artifact for revision '{artifact.revision}'"
     status: GitRepositoryStatus = msgspec.structs.replace(
         wanted.status, artifact=artifact, observed_ignore=wanted.spec.ignore
@@ -118,13 +118,13 @@ def _stored(wanted: GitRepository, artifact: Artifact, notices: tuple[Notice, ..
     return Outcome(
         status,
         message,
-        seconds(wanted.spec.interval),
+        parse_duration(wanted.spec.interval),
         conditions=(Condition(type="ArtifactInStorage", status="True", reason="Succeeded", message=message),),
         changed=bool(notices),
         notices=notices,
     )
 
 
-def _kept(wanted: GitRepository) -> tuple[Condition, ...]:
-    """Return the conditions that stay: a failure to fetch does not take away what is there."""
+def _list_kept(wanted: GitRepository) -> tuple[Condition, ...]:
+    """List the conditions that stay: a failure to fetch does not take away what is there."""
     return tuple(c for c in wanted.status.conditions if c.type == "ArtifactInStorage")

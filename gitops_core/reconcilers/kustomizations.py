@@ -47,7 +47,7 @@ from gitops_core.errors import GitBusy, GitError, GitOpsError, Postponed, Stalle
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Overlay, Renderer
 from gitops_core.reconcilers.applying import Applier, PruneFailed, SyncFailed, is_terminating
-from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, by_kind
+from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by_kind
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.sources import NAMED_BY
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
@@ -96,7 +96,7 @@ class KustomizationReconciler:
 
     async def _sync(self, attempt: Attempt, source: Resource) -> Outcome:
         await self._check_dependencies(attempt)
-        identity, progress = _identity(attempt.wanted, attempt.revision), self._waits.pop(attempt.wanted.key, None)
+        identity, progress = _make_identity(attempt.wanted, attempt.revision), self._waits.pop(attempt.wanted.key, None)
         if progress is None or progress.identity != identity:
             plan = await self._plan(attempt, source)
             progress = await self._begin(attempt, plan, identity)
@@ -112,10 +112,10 @@ class KustomizationReconciler:
         source = await self.platform.objects.get(kind.type_, key)
         if source is None:
             resource = f"{kind.type_.PLURAL}.{kind.type_.KIND.group}"
-            raise _not_yet(wanted, f'{resource} "{key.name}" not found in {key.namespace}')
-        artifact = kind.artifact(source)
+            raise _make_unready(wanted, f'{resource} "{key.name}" not found in {key.namespace}')
+        artifact = kind.find_artifact(source)
         if artifact is None:
-            raise _not_yet(wanted, f"source artifact not found: {source.ref} has fetched nothing yet")
+            raise _make_unready(wanted, f"source artifact not found: {source.ref} has fetched nothing yet")
         return source, artifact
 
     async def _check_dependencies(self, attempt: Attempt) -> None:
@@ -137,19 +137,19 @@ class KustomizationReconciler:
         wanted = attempt.wanted
         try:
             spec = wanted.spec
-            folder = await self.folders.folder(source, attempt.revision, spec.path, beside=spec.components)
+            folder = await self.folders.read_folder(source, attempt.revision, spec.path, beside=spec.components)
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
-            rendered = await self.renderer.render(folder.tree, _overlay(wanted), folder.path)
+            rendered = await self.renderer.render(folder.tree, _make_overlay(wanted), folder.path)
         except Postponed:
             raise
         except GitBusy as error:  # others find out whether the remote is well: no reason to wait for retryInterval
-            raise GitBusy(str(error), reason="ArtifactFailed").told("None", {}) from None
+            raise GitBusy(str(error), reason="ArtifactFailed").record_as("None", {}) from None
         except GitError as error:
             attempt.fail("ArtifactFailed", str(error))
         except GitOpsError as error:
             attempt.fail(error.reason, str(error))
-        attempt.digest = f"sha256:{await self.platform.compute.run(weight_of(rendered), _digest, rendered)}"
+        attempt.digest = f"sha256:{await self.platform.compute.run(estimate_weight(rendered), _hash, rendered)}"
         attempt.phase = "Detecting drift"
         if encrypted := [str(ObjectRef.of(m)) for m in rendered if m["kind"] == "Secret" and "sops" in m]:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
@@ -164,9 +164,9 @@ class KustomizationReconciler:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
         names = list_confirmations(attempt.revision, list_applied_revisions(wanted.status), wanted.metadata.generation)
         try:
-            known, limit = _known(wanted.status), PruneLimit.of(annotations)
+            known, limit = _parse_inventory(wanted.status), PruneLimit.of(annotations)
             return await self.platform.compute.run(
-                weight_of(scoped),
+                estimate_weight(scoped),
                 lambda: plan_sync(
                     [_mark(normalize(manifest), wanted) for manifest in scoped],
                     known,
@@ -210,8 +210,8 @@ class KustomizationReconciler:
     async def _track(self, attempt: Attempt, refs: Sequence[ObjectRef]) -> None:
         """Store the inventory before the first write, if it is not stored already."""
         before = attempt.status.inventory
-        attempt.has_inventory(refs)
-        if {e.id for e in _entries(before)} != {e.id for e in _entries(attempt.status.inventory)}:
+        attempt.set_inventory(refs)
+        if {e.id for e in _list_entries(before)} != {e.id for e in _list_entries(attempt.status.inventory)}:
             await self.platform.statuses.write(attempt.wanted, attempt.status)
 
     async def _go_on(self, attempt: Attempt, progress: Progress) -> Outcome:
@@ -262,7 +262,7 @@ class KustomizationReconciler:
             attempt.fail_sync(error)
         attempt.changes.extend(str(one) for one in applied if one.change in CHANGES)
         text = "was there before: it is applied from now on, and never deleted with this Kustomization"
-        for kind, adopted in by_kind(one.ref for one in applied if one.is_adopted):
+        for kind, adopted in group_by_kind(one.ref for one in applied if one.is_adopted):
             attempt.warn(f"{kind}Adopted", f"{adopted} {text}")
         return applied
 
@@ -271,12 +271,12 @@ class KustomizationReconciler:
         try:
             pruned = await attempt.applier.prune(plan.prune)
         except PruneFailed as error:
-            attempt.has_inventory((*plan.inventory, *error.left))
+            attempt.set_inventory((*plan.inventory, *error.left))
             attempt.fail(error.reason, str(error))
-        attempt.has_inventory(plan.inventory)
+        attempt.set_inventory(plan.inventory)
         if pruned.deleted:
             attempt.tell("Progressing", "\n".join(f"{ref} deleted" for ref in pruned.deleted))
-        for kind, kept in by_kind(pruned.spared):
+        for kind, kept in group_by_kind(pruned.spared):
             attempt.warn(f"{kind}Kept", f"{kept} {NOT_DELETED}")
 
     async def _compare(self, attempt: Attempt, plan: SyncPlan) -> None:
@@ -285,7 +285,7 @@ class KustomizationReconciler:
         others = {other.key: other for other in everyone if other.key != attempt.wanted.key}
         found = contests.find_shared((action.ref for action in plan.actions), others.values())
         for key in tuple(found):
-            if not contests.has_come_to_its_source(others[key], await self._artifact_for(others[key])):
+            if not contests.has_come_to_its_source(others[key], await self._find_artifact(others[key])):
                 del found[key]
         before, attempt.contested = attempt.contested, None
         if found:
@@ -300,7 +300,7 @@ class KustomizationReconciler:
         if (kind := self.folders.kinds.get(name)) is None:
             return None
         source = await self.platform.objects.get(kind.type_, key)
-        return kind.artifact(source) if source is not None else None
+        return kind.find_artifact(source) if source is not None else None
 
     # what is waited for
 
@@ -309,8 +309,8 @@ class KustomizationReconciler:
         applier, awaited = attempt.applier, progress.awaited or ()
         awaits_health = progress.stage.awaits == "healthy"
         attempt.phase = "Running health checks" if awaits_health else "Detecting drift"
-        lives = {**lives, **await applier.lives(ref for ref in awaited if ref not in lives)}
-        unserved = {} if awaits_health else await applier.unserved({ref: lives[ref] for ref in awaited})
+        lives = {**lives, **await applier.read_lives(ref for ref in awaited if ref not in lives)}
+        unserved = {} if awaits_health else await applier.find_unserved({ref: lives[ref] for ref in awaited})
         return judge(progress, lives, unserved, self.platform.clock.now()), lives
 
     def _refuse_failure(self, attempt: Attempt, progress: Progress, verdict: Verdict) -> None:
@@ -344,7 +344,7 @@ class KustomizationReconciler:
     async def finalize(self, wanted: Kustomization) -> None:
         self._memory.pop(wanted.key, None)
         self._waits.pop(wanted.key, None)
-        refs = _known(wanted.status)
+        refs = _parse_inventory(wanted.status)
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
         account = find_account(wanted, self.platform.policy.default_service_account)
@@ -360,7 +360,7 @@ class KustomizationReconciler:
         if pruned.deleted:
             text = "\n".join(f"{ref} deleted" for ref in pruned.deleted)
             self.platform.events.emit(wanted, "Normal", "ReconciliationSucceeded", text, metadata)
-        for kind, kept in by_kind(pruned.spared):
+        for kind, kept in group_by_kind(pruned.spared):
             self.platform.events.emit(wanted, "Warning", f"{kind}Kept", f"{kept} {NOT_DELETED}", metadata)
         if wanted.spec.deletion_policy == "WaitForTermination":
             await self._await_termination(wanted, order, applier)
@@ -395,7 +395,7 @@ def _identity(wanted: Kustomization, revision: str) -> Identity:
     return Identity(metadata.uid, metadata.generation, revision, metadata.annotations.get(REQUESTED_AT, ""))
 
 
-def _overlay(wanted: Kustomization) -> Overlay:
+def _make_overlay(wanted: Kustomization) -> Overlay:
     spec = wanted.spec
     lists = {
         "images": msgspec.to_builtins(spec.images),
@@ -417,11 +417,11 @@ def _mark(manifest: Manifest, wanted: Kustomization) -> Manifest:
     return add_metadata(manifest, common.labels, common.annotations) if common else manifest
 
 
-def _fingerprint(plan: SyncPlan) -> str:
-    return _digest((action.manifest, action.create_only, action.take_over) for action in plan.actions)
+def _compute_fingerprint(plan: SyncPlan) -> str:
+    return _hash((action.manifest, action.create_only, action.take_over) for action in plan.actions)
 
 
-def _digest(items: Iterable[object]) -> str:
+def _hash(items: Iterable[object]) -> str:
     """Hash a JSON array of `items`, written one by one: the writing of a whole array lets no other thread in."""
     digest = hashlib.sha256(b"[")
     for number, item in enumerate(items):
@@ -430,14 +430,14 @@ def _digest(items: Iterable[object]) -> str:
     return digest.hexdigest()
 
 
-def _entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:
+def _list_entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:
     return stored.entries if stored is not None else ()
 
 
-def _known(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
-    """Return the inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
+def _parse_inventory(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
+    """Parse the inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
     try:
-        return tuple(inventory.parse_id(entry.id, entry.v) for entry in _entries(status.inventory))
+        return tuple(inventory.parse_id(entry.id, entry.v) for entry in _list_entries(status.inventory))
     except ValueError as error:
         raise StalledError(f"status.inventory: {error}: take it out (kubectl edit --subresource=status)") from None
 

@@ -11,7 +11,7 @@ import msgspec
 from gitops_core.api.receiver import Receiver
 from gitops_core.domain.sources.hooks import find_named, make_webhook_path
 from gitops_core.errors import TransientError
-from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, seconds
+from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, parse_duration
 from gitops_core.ports import Cluster
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.policy import Policy
@@ -37,14 +37,14 @@ class ReceiverReconciler:
         for resource in wanted.spec.resources:
             self.policy.check_reference(wanted.ref, find_named(wanted, resource))
         try:
-            token = await receiver_token(self.cluster, wanted)
+            token = await read_token(self.cluster, wanted)
         except TokenMissing as error:
             raise error.carrying(msgspec.structs.replace(wanted.status, webhook_path="")) from None
         path = make_webhook_path(token, wanted.key)
         return Outcome(
             status=msgspec.structs.replace(wanted.status, webhook_path=path),
             message=f"Receiver initialized for path: {path}",
-            requeue_after=seconds(wanted.spec.interval),
+            requeue_after=parse_duration(wanted.spec.interval),
             changed=path != wanted.status.webhook_path,
         )
 
@@ -52,8 +52,8 @@ class ReceiverReconciler:
         """Leave everything: an address that nobody has is not found."""
 
 
-async def receiver_token(cluster: Cluster, receiver: Receiver) -> Sensitive:
-    """Return the token that a Receiver's Secret holds. Raises TokenMissing, ClusterError."""
+async def read_token(cluster: Cluster, receiver: Receiver) -> Sensitive:
+    """Read the token that a Receiver's Secret holds. Raises TokenMissing, ClusterError."""
     name = receiver.spec.secret_ref.name if receiver.spec.secret_ref is not None else ""
     key = ObjectKey(receiver.metadata.namespace, name)
     manifest = await cluster.get(ObjectRef(SECRET, key)) if name else None

@@ -21,25 +21,25 @@ NAMED_BY = "spec.sourceRef.kind"
 
 
 class SourceKind(Protocol[R]):
-    """One kind of source. All but `tree` reads what the object says and nothing else."""
+    """One kind of source. All but `read_tree` reads what the object says and nothing else."""
 
     @property
     def type_(self) -> type[R]: ...
 
-    def artifact(self, source: R) -> Artifact | None:
-        """Return what was found last, or None while nothing was: a new one wakes those that name the source."""
+    def find_artifact(self, source: R) -> Artifact | None:
+        """Find what was fetched last, None while nothing was: a new one wakes those that name the source."""
         ...
 
-    def origin(self, source: R) -> str:
+    def get_origin(self, source: R) -> str:
         """Return what the files depend on beside the revision: where they are from, or their digest."""
         ...
 
-    def ignore(self, source: R) -> str | None:
+    def get_ignore(self, source: R) -> str | None:
         """Return the patterns of files that do not count; None for Flux's own."""
         ...
 
-    async def tree(self, source: R, revision: str, path: str = "") -> Tree:
-        """Return the folder `path` of the files at `revision`, which is the artifact's; "" is all of them.
+    async def read_tree(self, source: R, revision: str, path: str = "") -> Tree:
+        """Read the folder `path` of the files at `revision`, which is the artifact's; "" is all of them.
 
         Raises:
             PathNotFound: there is no such folder.

@@ -25,13 +25,13 @@ from gitops_core.domain.sources.hooks import HookRefused, check, find_named, mak
 from gitops_core.errors import GitOpsError, PayloadInvalid
 from gitops_core.meta import ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import Clock, Cluster, Compute, PartialObject, Pushes, Query
-from gitops_core.reconcilers.receivers import TokenMissing, receiver_token
+from gitops_core.reconcilers.receivers import TokenMissing, read_token
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.routes import Receive
 from gitops_core.runtime.sharing.computing import on_account_of
-from gitops_core.runtime.watching.informers import every_page, listed
-from gitops_core.schema import from_manifest
+from gitops_core.runtime.watching.informers import list_objects, read_every_page
+from gitops_core.schema import read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Webhooks:
 
     async def admit(self, path: str) -> Receive | HTTPStatus:
         try:
-            receiver = await self.receiver(path) if _PATH.fullmatch(path) else None
+            receiver = await self.find_receiver(path) if _PATH.fullmatch(path) else None
         except GitOpsError as error:
             log.warning("webhooks cannot be received", extra={"cause": str(error)})
             return HTTPStatus.INTERNAL_SERVER_ERROR
@@ -72,11 +72,11 @@ class Webhooks:
             return HTTPStatus.SERVICE_UNAVAILABLE
         return partial(self.receive, receiver, path)
 
-    async def receiver(self, path: str) -> Receiver | None:
-        """Return the Receiver that is called at `path` now. Raises ClusterError."""
-        if not self._known(path):
+    async def find_receiver(self, path: str) -> Receiver | None:
+        """Find the Receiver that is called at `path` now. Raises ClusterError."""
+        if not self._find_claims(path):
             await self._read(self.clock.monotonic())
-        claims = self._known(path)
+        claims = self._find_claims(path)
         for key in claims:
             manifest = await self.cluster.get(ObjectRef(Receiver.KIND, key))
             receiver = None if manifest is None else from_manifest(Receiver, manifest)
@@ -89,7 +89,7 @@ class Webhooks:
     async def _is_at(self, receiver: Receiver, path: str) -> bool:
         """Tell whether the path is made of its token: that its status says so proves nothing. Raises ClusterError."""
         try:
-            token = await receiver_token(self.cluster, receiver)
+            token = await read_token(self.cluster, receiver)
         except TokenMissing:
             return False
         return hmac.compare_digest(make_webhook_path(token, receiver.key), path)
@@ -141,7 +141,7 @@ class Webhooks:
 
     async def _act(self, receiver: Receiver, resource: ReceiverResource, pushed: Sequence[Any]) -> None:
         """Tell the objects that `resource` names what was pushed, or wake them. Raises GitOpsError."""
-        for ref in await self._named(receiver, resource):
+        for ref in await self._list_named(receiver, resource):
             is_own = ref.key.namespace == receiver.metadata.namespace  # others are woken, but told nothing
             if pushed and is_own and ref.kind.kind == self.pushes.kind.kind:
                 await self.pushes.tell(ref.key, pushed)  # one of another image has nothing to look for
@@ -164,17 +164,17 @@ class Webhooks:
     async def _wake(self, ref: ObjectRef) -> None:
         """Wake an object by asking for a reconciliation now. Raises ClusterError."""
         now = self.clock.now()
-        moment = f"{timestamp(now)[:-1]}.{now.microsecond:06}Z"  # two calls in one second are two requests
+        moment = f"{write_timestamp(now)[:-1]}.{now.microsecond:06}Z"  # two calls in one second are two requests
         patch = {"metadata": {"annotations": {REQUESTED_AT: moment}}}
         await self.cluster.patch(ref, patch, field_manager=MANAGER)
 
-    def _known(self, path: str) -> tuple[ObjectKey, ...]:
-        """Return who claims the path in a status. Compares with every path, in the same time whichever it is."""
+    def _find_claims(self, path: str) -> tuple[ObjectKey, ...]:
+        """Find who claims the path in a status. Compares with every path, in the same time whichever it is."""
         found = [claims for known, claims in self._paths.items() if hmac.compare_digest(known, path)]
         return found[0] if found else ()
 
 
-def _age(receiver: Receiver) -> str:
+def _get_age(receiver: Receiver) -> str:
     """Return the key that sorts the oldest first: who copies a path comes later than whose it is."""
     created = receiver.metadata.creation_timestamp
-    return timestamp(created) if created is not None else ""
+    return write_timestamp(created) if created is not None else ""

@@ -39,8 +39,8 @@ RUNTIME = (
 """For what the runtime does whatever the kinds."""
 
 
-def of_kinds(kinds: Iterable[type[Resource]]) -> Iterator[Permission]:
-    """Yield what the runtime does with objects of our kinds."""
+def list_permissions(kinds: Iterable[type[Resource]]) -> Iterator[Permission]:
+    """List what the runtime does with objects of our kinds."""
     for kind in kinds:
         group = kind.KIND.group
         yield Permission(group, kind.PLURAL, READ, "our kinds")

@@ -21,7 +21,7 @@ from gitops_core.ports import Chance, Clock, Cluster, Clusters, Compute, Git
 from gitops_core.runtime.authority.fencing import FencedCluster, FencedClusters, FencedGit
 from gitops_core.runtime.authority.leading import Leadership, LeaseSettings
 from gitops_core.runtime.authority.leave import Open
-from gitops_core.runtime.loop.controlling import ControllerLoop, KindState, Surroundings, queries_of
+from gitops_core.runtime.loop.controlling import ControllerLoop, KindState, Surroundings, list_queries
 from gitops_core.runtime.loop.events import EventRecorder
 from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
@@ -116,9 +116,9 @@ async def run(
     fence = leadership or Open()
     fenced = FencedCluster(cluster, fence)
     informers = Informers(cluster, clock, chance, metrics)
-    statuses, objects = StatusWriter(fenced, informers.written), WatchedObjects(informers, cluster)
+    statuses, objects = StatusWriter(fenced, informers.show_written), WatchedObjects(informers, cluster)
 
-    async def one_term(mirror: Callable[[], None]) -> None:
+    async def serve_term(mirror: Callable[[], None]) -> None:
         """Stand by, then lead, until the lease is lost or `stop` is set."""
         events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
         platform = Platform(
@@ -150,9 +150,9 @@ async def run(
         )
         controllers = assemble(platform)
         for controller in controllers:
-            for query, type_ in queries_of(controller, settings.namespace, settings.labels):
+            for query, type_ in list_queries(controller, settings.namespace, settings.labels):
                 informers.keep(query, type_)
-        if leadership is not None and not await _until_leading(leadership, stop, mirror):
+        if leadership is not None and not await _wait_until_leading(leadership, stop, mirror):
             return
         informers.doubt()
         mirror()  # who leads at once lists now: nothing is to be doubted
@@ -168,7 +168,7 @@ async def run(
     async with asyncio.TaskGroup() as group:
         try:
             while not stop.is_set():
-                await one_term(lambda: informers.start(group))
+                await serve_term(lambda: informers.start(group))
         finally:
             informers.stop()
 
@@ -204,7 +204,7 @@ class _Term:
                     group.create_task(self._watch_health(), name="health"),
                     *(group.create_task(self._start(loop, group), name="start") for loop in self._loops),
                 ]
-                stopping = group.create_task(_set(stop), name="stop")
+                stopping = group.create_task(_wait_for(stop), name="stop")
                 await asyncio.wait({keeper, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not keeper.done():
                     await self._wind_up(keeper)
@@ -227,13 +227,13 @@ class _Term:
 
     async def _start(self, loop: ControllerLoop[Any], group: asyncio.TaskGroup) -> None:
         """Begin to reconcile a kind once its objects and those it watches are known."""
-        await loop.synced()
+        await loop.wait_until_synced()
         await loop.queue_all()
         loop.start(group)
 
     async def _watch_health(self) -> None:
         for loop in self._loops:
-            await loop.synced()
+            await loop.wait_until_synced()
         self._health.synced = True
 
     async def _finish(self) -> None:
@@ -250,9 +250,9 @@ class _Term:
             await self._events.flush(EVENTS_FLUSH)
 
 
-async def _until_leading(leadership: Leadership, stop: asyncio.Event, standing_by: Callable[[], None]) -> bool:
+async def _wait_until_leading(leadership: Leadership, stop: asyncio.Event, standing_by: Callable[[], None]) -> bool:
     """Wait for the lease: True once it is ours, False when told to stop first."""
-    acquiring, stopping = asyncio.create_task(leadership.acquire(standing_by)), asyncio.create_task(_set(stop))
+    acquiring, stopping = asyncio.create_task(leadership.acquire(standing_by)), asyncio.create_task(_wait_for(stop))
     try:
         await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if acquiring.done():
@@ -263,5 +263,5 @@ async def _until_leading(leadership: Leadership, stop: asyncio.Event, standing_b
         stopping.cancel()
 
 
-async def _set(event: asyncio.Event) -> None:
+async def _wait_for(event: asyncio.Event) -> None:
     await event.wait()

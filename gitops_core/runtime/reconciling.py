@@ -90,8 +90,10 @@ class Reconciler(Protocol[R_contra]):
 class Teller(Protocol):
     """How a family of kinds tells its results in statuses."""
 
-    def after(self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]) -> Wire:
-        """Return the whole status to store for `wanted`; of the same result the same, but for what says when.
+    def make_status(
+        self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]
+    ) -> Wire:
+        """Make the whole status to store for `wanted`; of the same result the same, but for what says when.
 
         Args:
             unsupported: paths of the set fields that we do not act on.
@@ -102,16 +104,16 @@ class Teller(Protocol):
         """Tell whether all that people asked of an object was done when its status was last written."""
         ...
 
-    def state(self, live: Resource) -> str:
-        """Say how the object is, in one of few words, for metrics."""
+    def tell_state(self, live: Resource) -> str:
+        """Tell how the object is, in one of few words, for metrics."""
         ...
 
-    def failure_event(self, reason: str) -> str:
-        """Return the reason of the Event of a failure with this reason."""
+    def name_failure_event(self, reason: str) -> str:
+        """Name the reason of the Event of a failure with this reason."""
         ...
 
 
-def always(old: Any, new: Any) -> bool:
+def is_any_change(old: Any, new: Any) -> bool:
     return True
 
 
@@ -128,7 +130,7 @@ class Watch:
 
     query: Query
     type_: type[Any] = PartialObject
-    changed: Callable[[Any, Any], bool] = always
+    changed: Callable[[Any, Any], bool] = is_any_change
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,8 @@ class Platform:
 
 @dataclass(frozen=True)
 class Component:
-    """A package's face. Its component module also has `controllers(platform, <its own ports>)`, and `routes` if it
-    answers HTTP requests.
+    """A package's face. Its component module also has `make_controllers(platform, <its own ports>)`, and `make_routes`
+    if it answers HTTP requests.
 
     Attributes:
         permissions: what the package needs beside what the runtime does with its kinds.
@@ -194,6 +196,6 @@ class Component:
     applies: tuple[Permission, ...] = ()
 
 
-def names(namespace: str, kind: type[Resource], *objects: str) -> tuple[ObjectRef, ...]:
-    """Return references to objects of one of our kinds, by name."""
+def make_refs(namespace: str, kind: type[Resource], *objects: str) -> tuple[ObjectRef, ...]:
+    """Make references to objects of one of our kinds, by name."""
     return tuple(ObjectRef(kind.KIND, ObjectKey(namespace, name)) for name in objects)

@@ -22,7 +22,7 @@ INTERVAL_JITTER = 0.05
 LEAST = 1.0
 
 
-def delay_after(result: Outcome | Exception, failures: int, jitter: float) -> float | None:
+def choose_delay(result: Outcome | Exception, failures: int, jitter: float) -> float | None:
     """Return the seconds until the next attempt, or None to wait for a change.
 
     Args:
@@ -39,12 +39,12 @@ def delay_after(result: Outcome | Exception, failures: int, jitter: float) -> fl
         case TransientError(retry_after=float() | int() as delay):
             return max(LEAST, delay * (1 + INTERVAL_JITTER * jitter))  # never sooner than the peer said
         case ClusterUnavailable():
-            return backoff(failures, jitter, last=LAST_CLUSTER_RETRY)
+            return compute_backoff(failures, jitter, last=LAST_CLUSTER_RETRY)
         case _:
-            return backoff(failures, jitter)
+            return compute_backoff(failures, jitter)
 
 
-def backoff(failures: int, jitter: float, *, first: float = FIRST_RETRY, last: float = LAST_RETRY) -> float:
-    """Return `first` doubled with every failure up to `last`, shortened by up to a half."""
+def compute_backoff(failures: int, jitter: float, *, first: float = FIRST_RETRY, last: float = LAST_RETRY) -> float:
+    """Compute the seconds to wait: `first` doubled with every failure up to `last`, shortened by up to a half."""
     doublings = min(max(failures, 1) - 1, 30)  # 2.0 ** 1024 overflows
     return min(last, first * 2.0**doublings) * (1 - jitter / 2)

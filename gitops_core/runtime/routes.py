@@ -1,4 +1,4 @@
-"""HTTP requests that a package answers: its component's `routes` makes them, sealoop/serving/hooks.py bounds them.
+"""HTTP requests that a package answers: its component's `make_routes` makes them, sealoop/serving/hooks.py bounds them.
 
 Any replica is asked, so what answers is made of ports that do not ask who leads.
 """

@@ -95,7 +95,7 @@ def validate(
     faults = (*find_faults(shape, value, before).faults, *besides)
     if any(fault.reason in _BLOCKING for fault in faults):
         return (*faults, UNCHECKED) if _has_rules(schema) else faults
-    return (*faults, *_rules(schema, value, before, "")) if cel.is_installed() else faults
+    return (*faults, *_check_rules(schema, value, before, "")) if cel.is_installed() else faults
 
 
 def write_refusal(kind: str, group: str, name: str, faults: tuple[FieldFault, ...]) -> str:
@@ -159,17 +159,17 @@ def _is_stray_null(schema: Schema, value: Any) -> bool:
 
 
 def _has_rules(schema: Schema) -> bool:
-    return bool(schema.get("x-kubernetes-validations")) or any(_has_rules(inner) for inner in _parts(schema))
+    return bool(schema.get("x-kubernetes-validations")) or any(_has_rules(inner) for inner in _list_parts(schema))
 
 
-def _parts(schema: Schema) -> Iterator[Schema]:
+def _list_parts(schema: Schema) -> Iterator[Schema]:
     yield from schema.get("properties", {}).values()
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), Mapping):
             yield schema[key]
 
 
-def _rules(schema: Schema, value: Any, old: Any, path: str, *, same: bool = False) -> Iterator[FieldFault]:
+def _check_rules(schema: Schema, value: Any, old: Any, path: str, *, same: bool = False) -> Iterator[FieldFault]:
     """
     Args:
         same: whether the nearest value around this one that has an old value is unchanged.
@@ -185,11 +185,11 @@ def _rules(schema: Schema, value: Any, old: Any, path: str, *, same: bool = Fals
             for key, inner in value.items():
                 known = find_field(schema, key)
                 if known is not None:
-                    yield from _rules(known, inner, find_old_property(old, key), join(path, key), same=same)
+                    yield from _check_rules(known, inner, find_old_property(old, key), join(path, key), same=same)
         case list():
             for index, item in enumerate(value):
                 before = find_old_item(schema, old, item)
-                yield from _rules(schema.get("items", {}), item, before, f"{path}[{index}]", same=same)
+                yield from _check_rules(schema.get("items", {}), item, before, f"{path}[{index}]", same=same)
 
 
 def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str, *, same: bool) -> Iterator[FieldFault]:
@@ -201,7 +201,7 @@ def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str, *, same: bo
         if cel.evaluate(rule["rule"], value, previous) is True:
             return
     except cel.Unevaluable as error:
-        text = f'"{formats.type_of(value)}": {error} evaluating rule: {rule.get("message") or rule["rule"]}'
+        text = f'"{formats.find_type(value)}": {error} evaluating rule: {rule.get("message") or rule["rule"]}'
         yield FieldFault(path or "<nil>", "FieldValueInvalid", f"Invalid value: {text}")
         return
     reason = rule.get("reason", "FieldValueInvalid")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gitops_core.schema.formats import is_identical, type_of
+from gitops_core.schema.formats import find_type, is_identical
 
 Schema = Mapping[str, Any]
 
@@ -69,4 +69,4 @@ def _make_key(schema: Schema, item: Any) -> tuple[tuple[str, Any], ...] | None:
     values = [item.get(key) for key in keys]
     if not all(isinstance(value, str | int | float) for value in values):
         return None
-    return tuple((type_of(value), value) for value in values)
+    return tuple((find_type(value), value) for value in values)

@@ -79,26 +79,26 @@ def show(value: Any) -> str:
 
 
 def _find(schema: Schema, value: Any, old: Any, path: str) -> Findings:
-    wrong_type = tuple(_type_faults(schema, value, path))
+    wrong_type = tuple(_find_type_faults(schema, value, path))
     found = Findings(dict.fromkeys(wrong_type))
     if value is None:
         found.checks = 0 if wrong_type else 1
-        found.add(*_enum_faults(schema, value, path))
+        found.add(*_find_enum_faults(schema, value, path))
         return found
     if any(schema.get(key) for key in ("type", "format", "x-kubernetes-int-or-string")):
         found.checks += 1 if wrong_type else 2
     found.merge(_find_in_alternatives(schema, value, path))
     match value:
         case str():
-            found.add(*_string_faults(schema, value, path))
-            found.checks += 1 + formats.is_known(_format_of(schema))
+            found.add(*_find_string_faults(schema, value, path))
+            found.checks += 1 + formats.is_known(_find_format(schema))
         case int() | float() if not isinstance(value, bool):
-            found.add(*_number_faults(schema, value, path))
+            found.add(*_find_number_faults(schema, value, path))
             found.checks += 2
         case list():
             found.merge(_find_in_list(schema, value, old, path))
             found.checks += 2
-    found.add(*_enum_faults(schema, value, path))
+    found.add(*_find_enum_faults(schema, value, path))
     if isinstance(value, Mapping):
         found.merge(_find_in_object(schema, value, old, path))
         found.checks += 1
@@ -106,7 +106,7 @@ def _find(schema: Schema, value: Any, old: Any, path: str) -> Findings:
     return found
 
 
-def _format_of(schema: Schema) -> str:
+def _find_format(schema: Schema) -> str:
     """Return the format that is checked: one that the API server knows, of a type that has it."""
     named: str = schema.get("format", "")
     kind = "" if schema.get("x-kubernetes-int-or-string") else schema.get("type", "")
@@ -202,8 +202,8 @@ def _find_in_list(schema: Schema, value: list[Any], old: Any, path: str) -> Find
 # single values
 
 
-def _type_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
-    wanted, found = schema.get("type", ""), formats.type_of(value)
+def _find_type_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
+    wanted, found = schema.get("type", ""), formats.find_type(value)
     if value is None and schema.get("nullable"):
         return
     if schema.get("x-kubernetes-int-or-string"):
@@ -214,11 +214,11 @@ def _type_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
         fits = not wanted
     else:
         fits = wanted in ("", found) or ({wanted, found} == {"number", "integer"} and formats.fits_type(wanted, value))
-    named = _format_of(schema)
+    named = _find_format(schema)
     if named and wanted in ("", "string") and found in ("string", "array"):
         return  # the API server does not see that a list is no date-time
     if named and found not in ("null", "string", "array") and not (fits and wanted):
-        yield _make_type_fault(path, named, formats.go_format(value))
+        yield _make_type_fault(path, named, formats.name_go_format(value))
     elif not fits:
         yield _make_type_fault(path, wanted, found)
 
@@ -228,7 +228,7 @@ def _make_type_fault(path: str, wanted: str, found: str) -> FieldFault:
     return FieldFault(path or "<nil>", "FieldValueTypeInvalid", text)
 
 
-def _string_faults(schema: Schema, value: str, path: str) -> Iterator[FieldFault]:
+def _find_string_faults(schema: Schema, value: str, path: str) -> Iterator[FieldFault]:
     longest, shortest, pattern = schema.get("maxLength"), schema.get("minLength", 0), schema.get("pattern")
     if longest is not None and len(value) > longest:
         text = f"Too long: may not be more than {longest} bytes"
@@ -237,18 +237,18 @@ def _string_faults(schema: Schema, value: str, path: str) -> Iterator[FieldFault
         yield _make_invalid(path, value, f"should be at least {shortest} chars long")
     elif pattern is not None and not formats.matches(pattern, value):
         yield _make_invalid(path, value, f"should match '{pattern}'")
-    named = _format_of(schema)
+    named = _find_format(schema)
     if not formats.fits(named, value):
         text = f"Invalid value: {_quote(value)}: {path} in body must be of type {named}: {_quote(value)}"
         yield FieldFault(path, "FieldValueTypeInvalid", text)
 
 
-def _number_faults(schema: Schema, value: float, path: str) -> Iterator[FieldFault]:
-    yield from _range_faults(schema, value, "Checked", path)
+def _find_number_faults(schema: Schema, value: float, path: str) -> Iterator[FieldFault]:
+    yield from _find_range_faults(schema, value, "Checked", path)
     if (factor := schema.get("multipleOf")) is not None:
-        out_of_range = tuple(_range_faults(schema, factor, "MultipleOf", path))
+        out_of_range = tuple(_find_range_faults(schema, factor, "MultipleOf", path))
         yield from out_of_range
-        number, factor = _as_go_compares(value, factor, native=not out_of_range)
+        number, factor = _convert_as_go(value, factor, native=not out_of_range)
         if factor <= 0:
             text = f"factor MultipleOf declared for {path} must be positive: {show(factor)}"
             yield FieldFault(path, "FieldValueInvalid", f"Invalid value: {show(factor)}: {text}")
@@ -257,9 +257,9 @@ def _number_faults(schema: Schema, value: float, path: str) -> Iterator[FieldFau
     for key, sign, words in (("minimum", 1, "greater"), ("maximum", -1, "less")):
         if (bound := schema.get(key)) is None:
             continue
-        out_of_range = tuple(_range_faults(schema, bound, f"{key.capitalize()} boundary", path))
+        out_of_range = tuple(_find_range_faults(schema, bound, f"{key.capitalize()} boundary", path))
         yield from out_of_range
-        number, bound = _as_go_compares(value, bound, native=not out_of_range)
+        number, bound = _convert_as_go(value, bound, native=not out_of_range)
         exclusive = schema.get(f"exclusive{key.capitalize()}", False)
         if sign * number < sign * bound or (exclusive and number == bound):
             yield _make_invalid(
@@ -267,22 +267,22 @@ def _number_faults(schema: Schema, value: float, path: str) -> Iterator[FieldFau
             )
 
 
-def _as_go_compares(value: float, bound: float, *, native: bool) -> tuple[float, float]:
-    """Return an integer and the bound's whole part, if the bound has the range of the field's type; else two floats."""
-    if native and formats.type_of(value) == "integer":
+def _convert_as_go(value: float, bound: float, *, native: bool) -> tuple[float, float]:
+    """Cut the bound to its whole part beside an integer, if it has the range of the field's type; else give floats."""
+    if native and formats.find_type(value) == "integer":
         return value, int(bound)
     return float(value), float(bound)
 
 
-def _range_faults(schema: Schema, number: float, what: str, path: str) -> Iterator[FieldFault]:
-    kind, named = "" if schema.get("x-kubernetes-int-or-string") else schema.get("type", ""), _format_of(schema)
+def _find_range_faults(schema: Schema, number: float, what: str, path: str) -> Iterator[FieldFault]:
+    kind, named = "" if schema.get("x-kubernetes-int-or-string") else schema.get("type", ""), _find_format(schema)
     if not formats.fits_range(kind, named, number):
         wanted = f"with format {named}" if named else "(default format)"
         text = f'Invalid value: "": {what} value must be of type {kind} {wanted} in {path}'
         yield FieldFault("<nil>", "FieldValueInvalid", text)
 
 
-def _enum_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
+def _find_enum_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
     allowed = schema.get("enum")
     if allowed is not None and not any(formats.is_same(value, choice) for choice in allowed):
         names = ", ".join(_quote(a) if isinstance(a, str) else json.dumps(a) for a in allowed)

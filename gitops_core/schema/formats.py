@@ -24,8 +24,8 @@ _DATE_TIME = re.compile(
 )
 
 
-def type_of(value: Any) -> str:
-    """Name the JSON type as Go's decoder sees it: a number is an integer when it is written as one of 64 bits."""
+def find_type(value: Any) -> str:
+    """Find the JSON type as Go's decoder sees it: a number is an integer when it is written as one of 64 bits."""
     match value:
         case None:
             return "null"
@@ -70,12 +70,12 @@ def is_identical(a: Any, b: Any) -> bool:
         case list(), list():
             return len(a) == len(b) and all(map(is_identical, a, b))
         case _:
-            return type_of(a) == type_of(b) and bool(a == b)
+            return find_type(a) == find_type(b) and bool(a == b)
 
 
-def go_format(value: Any) -> str:
+def name_go_format(value: Any) -> str:
     """Return the format that Go's validator sees in a value: the width of numbers, "" for anything else."""
-    return {"integer": "int64", "number": "float64"}.get(type_of(value), "")
+    return {"integer": "int64", "number": "float64"}.get(find_type(value), "")
 
 
 def is_integer(value: Any) -> bool:
@@ -84,8 +84,8 @@ def is_integer(value: Any) -> bool:
     >>> is_integer(3.0), is_integer(3.0000000001), is_integer(2.9999999999), is_integer("3")
     (True, True, False, False)
     """
-    if type_of(value) != "number":
-        return type_of(value) == "integer"
+    if find_type(value) != "number":
+        return find_type(value) == "integer"
     if not abs(value) < 2**53:
         return False
     whole = int(value)

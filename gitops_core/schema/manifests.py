@@ -14,15 +14,15 @@ from gitops_core.schema.structural import join_markers
 R = TypeVar("R", bound=Resource)
 
 
-def to_manifest(resource: Resource) -> Manifest:
-    """Write the whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
+def make_manifest(resource: Resource) -> Manifest:
+    """Make the whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
     body = msgspec.json.decode(msgspec.json.encode(resource))  # as JSON: lists, not tuples
     if "status" in body:
-        body["status"] = without_nulls(body["status"])
+        body["status"] = drop_nulls(body["status"])
     return {"apiVersion": resource.KIND.api_version, "kind": resource.KIND.kind, **body}
 
 
-def from_manifest(cls: type[R], manifest: Manifest) -> R:
+def read_manifest(cls: type[R], manifest: Manifest) -> R:
     """Read the typed object. Fields that the class does not know are left out.
 
     Raises:
@@ -31,8 +31,8 @@ def from_manifest(cls: type[R], manifest: Manifest) -> R:
     return msgspec.convert(manifest, cls)
 
 
-def unsupported(spec: msgspec.Struct, acts_on: Mapping[str, Collection[object]] = {}) -> tuple[str, ...]:
-    """Return the paths of the fields that are set and that nothing acts on, in the order of the class.
+def list_unsupported(spec: msgspec.Struct, acts_on: Mapping[str, Collection[object]] = {}) -> tuple[str, ...]:
+    """List the paths of the fields that are set and that nothing acts on, in the order of the class.
 
     A field is set when it differs from its default: `spec.decryption`.
 
@@ -76,16 +76,16 @@ def _list_fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[
     )
 
 
-def without_nulls(value: Any) -> Any:
-    """Remove the nulls of JSON objects, also of those in lists; a null in a list stays.
+def drop_nulls(value: Any) -> Any:
+    """Drop the nulls of JSON objects, also of those in lists; a null in a list stays.
 
-    >>> without_nulls({"a": None, "b": [{"c": None}, None]})
+    >>> drop_nulls({"a": None, "b": [{"c": None}, None]})
     {'b': [{}, None]}
     """
     match value:
         case Mapping():
-            return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
+            return {name: drop_nulls(inner) for name, inner in value.items() if inner is not None}
         case list():
-            return [without_nulls(inner) for inner in value]
+            return [drop_nulls(inner) for inner in value]
         case _:
             return value

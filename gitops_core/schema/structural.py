@@ -39,7 +39,7 @@ _SCALARS: dict[Any, Schema] = {
 _LENGTHS = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItems")}
 
 
-def crd(cls: type[Resource]) -> Manifest:
+def make_crd(cls: type[Resource]) -> Manifest:
     """Make the CustomResourceDefinition of one kind: one version, served and stored."""
     kind = cls.KIND
     names: dict[str, Any] = {
@@ -78,9 +78,9 @@ def crd(cls: type[Resource]) -> Manifest:
     }
 
 
-def crds(kinds: Iterable[type[Resource]]) -> dict[str, str]:
+def write_crds(kinds: Iterable[type[Resource]]) -> dict[str, str]:
     """Write the CRDs of `kinds`: YAML text by file name, as controller-gen names them. The same text every time."""
-    return {f"{cls.KIND.group}_{cls.PLURAL}.yaml": _write_yaml(crd(cls)) for cls in kinds}
+    return {f"{cls.KIND.group}_{cls.PLURAL}.yaml": _write_yaml(make_crd(cls)) for cls in kinds}
 
 
 def make_object_schema(cls: type[Resource]) -> Schema:
@@ -194,11 +194,11 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(str, _represent_text)
 
 
 def _write_yaml(manifest: Manifest) -> str:

@@ -14,7 +14,7 @@ import click
 import msgspec
 import yaml
 
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from image_updater.api import ImagePolicy
 from image_updater.domain.tags.answers import INVALID, Answer, answer_line, choose
 
@@ -107,6 +107,6 @@ def read_policy(path: Path, name: str) -> ImagePolicy:
         wanted = f"ImagePolicy {name!r}" if name else "ImagePolicy"
         raise click.ClickException(f"{path} holds {len(found) or 'no'} {wanted}" + ("; say --name" if found else ""))
     try:
-        return from_manifest(ImagePolicy, found[0])
+        return read_manifest(ImagePolicy, found[0])
     except (msgspec.ValidationError, TypeError) as error:
         raise click.ClickException(f"{path}: {error}") from None

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from gitops_core.errors import GitBusy, GitOpsError, Postponed, StalledError
-from gitops_core.meta import ObjectKey, seconds
+from gitops_core.meta import ObjectKey, parse_duration
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.sharing.places import Line, PlacesTaken
@@ -68,7 +68,7 @@ class ImageUpdateAutomationReconciler:
             writer = Writer(self.platform, self._make_job(wanted, source, review))
             run = await self._run(writer)
         except GitOpsError as error:
-            raise error.carrying(_keep_announced(status, writer)) from None
+            raise error.carry(_keep_announced(status, writer)) from None
         status = _keep_announced(status, writer)
         self._targets[wanted.key] = run.wish.targets
         status = self._make_status(status, source, run)
@@ -79,8 +79,8 @@ class ImageUpdateAutomationReconciler:
         except GitOpsError as error:
             for notice in notices if run.pushed is not None else ():  # what was done is told, whatever came next
                 self.platform.events.emit(wanted, notice.type, notice.reason, notice.message, notice.metadata)
-            raise error.carrying(status) from None
-        interval = seconds(wanted.spec.interval)
+            raise error.carry(status) from None
+        interval = parse_duration(wanted.spec.interval)
         opens = run.planned.opens if run.planned is not None else None
         return Outcome(
             status=status,

@@ -13,7 +13,7 @@ from gitops_core.oci.references import Repository
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute
 from gitops_core.runtime.reconciling import Notice
 from gitops_core.runtime.remotes.credentials import SECRET
-from gitops_core.runtime.remotes.registries import registry_access
+from gitops_core.runtime.remotes.registries import read_registry_access
 from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.guards.verdicts import Facts, Need
 from image_updater.domain.guards.vouching import make_catalog_name
@@ -65,7 +65,7 @@ class Witness:
         image = f"{self.wanted.spec.image}:{need.tag}"
         try:
             if self._access is None:
-                self._access = await registry_access(
+                self._access = await read_registry_access(
                     self.cluster, self.wanted, self.repository, self.logins, self.compute
                 )
             match need.what:

@@ -17,10 +17,10 @@ import msgspec
 
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import ImageInvalid, KindUnknown
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, seconds
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, parse_duration
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
-from gitops_core.runtime.watching.informers import listed_manifests
+from gitops_core.runtime.watching.informers import list_live_manifests
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain.guards import workloads
 from image_updater.domain.guards.rollouts import Applied, Followed, observe, runs, write_overview
@@ -197,7 +197,7 @@ class UpdateGuardReconciler:
         ref, images = ObjectRef.of(manifest), workloads.read_images(manifest)
         state, message = self._read_state(speaker if speaker is not None else manifest)
         if state == "Progressing" and wanted.spec.rollback and speaker is None and ref.kind in _PODS_MATTER:
-            patience = seconds(wanted.spec.rollback.pull_errors)
+            patience = parse_duration(wanted.spec.rollback.pull_errors)
             selector = workloads.write_pod_selector(manifest)
             query = Query(POD, namespace=ref.key.namespace, labels=selector)
             pods = await self._list(query) if selector else []
@@ -222,7 +222,7 @@ class UpdateGuardReconciler:
 
     async def _list(self, query: Query) -> list[Manifest]:
         try:
-            return await listed_manifests(self.platform.cluster, query)
+            return await list_live_manifests(self.platform.cluster, query)
         except KindUnknown:
             return []
 

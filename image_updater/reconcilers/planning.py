@@ -169,7 +169,7 @@ def _select_files(tree: Tree, found: tuple[str, ...], wish: Wish, edited: Mappin
     named = select_targeted(tree, wish.targets) if wish.targets else ()
     paths = tuple(dict.fromkeys((*found, *named)))
     here = {path: edited[whole] for path in paths if (whole := _join(wish.folder, path)) in edited}
-    blobs = {path: blob for path in paths if path not in here and (blob := tree.blob(path))}
+    blobs = {path: blob for path in paths if path not in here and (blob := tree.find_blob(path))}
     return _Files(tree, paths, here, blobs)
 
 
@@ -242,7 +242,7 @@ async def _read_sightings(
 
 def _find_sightings(tree: Tree, paths: Iterable[str], wish: Wish) -> tuple[Sighting, ...]:
     there = tuple(path for path in paths if path in tree)
-    blobs = {path: blob for path in there if (blob := tree.blob(path))}
+    blobs = {path: blob for path in there if (blob := tree.find_blob(path))}
     return plan_commit(_Files(tree, there, {}, blobs), wish.values, targets=wish.targets, blobs=blobs).sightings
 
 

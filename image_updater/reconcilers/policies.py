@@ -15,7 +15,7 @@ from datetime import datetime
 import msgspec
 
 from gitops_core.errors import GitOpsError, KindUnknown, StalledError, TransientError
-from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
+from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, parse_duration
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Objects
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Notice, Outcome
@@ -91,11 +91,11 @@ class ImagePolicyReconciler:
         except Relisted:
             return _repeat(wanted, self._lengthen_wait(wanted.key))
         except GuardInvalid as error:  # it is not the policy that has to be edited
-            raise error.carrying(wanted.status) from None
+            raise error.carry(wanted.status) from None
         except StalledError:
             raise
         except GitOpsError as error:  # status.latestRef stays: what was chosen stays in use
-            raise error.carrying(wanted.status, _make_progress(wanted)) from None
+            raise error.carry(wanted.status, _make_progress(wanted)) from None
         self._waits.pop(wanted.key, None)
         message = write_ready_message(status)
         return Outcome(
@@ -210,7 +210,7 @@ class ImagePolicyReconciler:
         weight = len(events) * (1 + len(listing.exclusions))
         cause = await self.compute.run(weight, _explain_shrinking, events, listing, share, annotations, now)
         if cause:
-            raise ListShrank(cause, retry_after=seconds(repository.spec.interval))
+            raise ListShrank(cause, retry_after=parse_duration(repository.spec.interval))
 
     async def _find_proven(self, policy: ObjectKey, namespace: str) -> tuple[Proven, ...] | str:
         """Return what ran Healthy where `policy` decides, as its guards saw it; or why this namespace cannot see it."""
@@ -311,9 +311,9 @@ def _find_next_look(
     """Return the seconds until the next look, None to wait for a change."""
     looks = []
     if wanted.spec.digest_reflection_policy == "Always" and wanted.spec.interval is not None:
-        looks.append(seconds(wanted.spec.interval))
+        looks.append(parse_duration(wanted.spec.interval))
     if request.rules.watches_digests:
-        looks.append(seconds(repository.spec.interval))
+        looks.append(parse_duration(repository.spec.interval))
     if decision.again is not None:
         looks.append((decision.again - request.now).total_seconds())
     elsewhere = any(p.policy.namespace != wanted.metadata.namespace for p in request.rules.promotions)
@@ -354,7 +354,7 @@ def _repeat(wanted: ImagePolicy, delay: float) -> Outcome:
         return Outcome(status=status, message=ready.message, requeue_after=delay, reason=ready.reason)
     if ready is not None and ready.status == "False":
         failure = TransientError(ready.message, reason=ready.reason, retry_after=delay)
-        raise failure.carrying(status, _make_progress(wanted)).told("None", {})
+        raise failure.carry(status, _make_progress(wanted)).record_as("None", {})
     return Outcome(status=status, message="waiting for the next scan", requeue_after=delay, ready="Unknown")
 
 

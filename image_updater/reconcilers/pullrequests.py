@@ -24,7 +24,7 @@ from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
 from gitops_core.oci.sites import is_same_forge
 from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
-from gitops_core.runtime.remotes.credentials import git_access
+from gitops_core.runtime.remotes.credentials import read_git_access
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
 from image_updater.domain.files.sightings import CommitPlan
@@ -266,7 +266,7 @@ class PullRequests:
         """Return the credentials for the API: those of the annotation's Secret, else those that push."""
         name = wanted.metadata.annotations.get(SECRET, "")
         if name:
-            own = await git_access(self.cluster, wanted.metadata.namespace, name, "https://")
+            own = await read_git_access(self.cluster, wanted.metadata.namespace, name, "https://")
             return own if own.ca is not None else replace(own, ca=access.ca)
         if urlsplit(url).scheme == "ssh":
             raise StalledError(

@@ -19,13 +19,13 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from gitops_core.errors import ImageInvalid, ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
-from gitops_core.meta import Condition, ObjectKey, seconds
+from gitops_core.meta import Condition, ObjectKey, parse_duration
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute
 from gitops_core.recent import Recent
 from gitops_core.runtime.reconciling import Outcome
-from gitops_core.runtime.remotes.registries import access_identity, registry_access
+from gitops_core.runtime.remotes.registries import identify_access, read_registry_access
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.runtime.sharing.flights import Flights
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
@@ -94,7 +94,7 @@ class ImageRepositoryReconciler:
     async def reconcile(self, wanted: ImageRepository) -> Outcome:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
-        access = await registry_access(self.cluster, wanted, repository, self.logins, self.compute)
+        access = await read_registry_access(self.cluster, wanted, repository, self.logins, self.compute)
         if not self._swept:  # what was deleted while another process led
             self._swept.add("")
             await self._forget(await self.catalog.list_repositories())
@@ -118,7 +118,7 @@ class ImageRepositoryReconciler:
                 type="Reconciling", status="True", reason="ProgressingWithRetry", message=f"scanning: {reason}"
             )
             failure = type(error)(f"scan failed: {error}", retry_after=error.retry_after)
-            raise failure.carrying(wanted.status, progress) from error
+            raise failure.carry(wanted.status, progress) from error
         delay = plan.seconds if isinstance(plan, Wait) else self._find_delay(wanted, result)
         if await self.checkpoints.is_due(wanted, name):
             delay = min(delay, SOON)
@@ -147,7 +147,7 @@ class ImageRepositoryReconciler:
     ) -> datetime:
         """Bring a listing into the catalog that is as new as the plan wants it; when it was asked for."""
         # what came over plain HTTP may be anybody's: it is shared with those only who take that, too
-        asked = repository, f"{access_identity(access)}{'+http' if repository.insecure else ''}"
+        asked = repository, f"{identify_access(access)}{'+http' if repository.insecure else ''}"
         listing = self.newest.get(asked)
         if listing is None or not is_shared(plan, listing.asked_at, self.clock.now()):
             began = self.clock.now()
@@ -161,7 +161,7 @@ class ImageRepositoryReconciler:
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, asked: Asked
     ) -> Listed:
         """Return a new listing; who asks for it meanwhile gets the same one."""
-        limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
+        limit = max(1.0, parse_duration(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
                 return await self._listings_under_way.join(asked, lambda: self._list(repository, access, asked))
@@ -235,7 +235,7 @@ class ImageRepositoryReconciler:
 
     def _find_delay(self, wanted: ImageRepository, result: ScanResult | None) -> float:
         """Return the seconds until one interval after the listing, which another object may have made."""
-        interval = seconds(wanted.spec.interval)
+        interval = parse_duration(wanted.spec.interval)
         if result is None or result.scan_time is None:
             return interval
         age = (self.clock.now() - result.scan_time).total_seconds()

@@ -14,7 +14,7 @@ from gitops_core.api import GitReference, GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef, seconds
 from gitops_core.ports import GitAccess, GitRef, GitRemote
 from gitops_core.runtime.reconciling import Platform
-from gitops_core.runtime.remotes.credentials import git_access
+from gitops_core.runtime.remotes.credentials import read_git_access
 from image_updater.api import GitSpec, ImageUpdateAutomation
 from image_updater.errors import SourceInvalid, SourceMissing
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from gitops_core.meta import Revision, seconds
 from gitops_core.runtime.policy import ReferenceRefused
 from gitops_core.runtime.reconciling import Platform
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus
 from image_updater.domain.files.plan import resolve_setters
 from image_updater.domain.files.targets import DeclaredTarget
@@ -125,7 +125,7 @@ async def _list_sharers(
         raise BranchTaken(
             f"branch '{source.push_branch}' of {source.url} is written by ImageUpdateAutomation '{key}' from"
             " another base: give each of them a push branch of its own",
-            retry_after=seconds(wanted.spec.interval),
+            retry_after=parse_duration(wanted.spec.interval),
         )
     return wishes
 
@@ -157,4 +157,4 @@ async def read_statuses(
 ) -> tuple[ImageUpdateAutomationStatus, ...]:
     """Return the statuses as they are stored now: the watches may not know yet what another one pushed."""
     found = [await platform.cluster.get(automation.ref) for automation in automations]
-    return tuple(from_manifest(ImageUpdateAutomation, m).status for m in found if m is not None)
+    return tuple(read_manifest(ImageUpdateAutomation, m).status for m in found if m is not None)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound, SigningFailed
-from gitops_core.meta import ObjectKey, ObjectRef, Revision, Sensitive, seconds
+from gitops_core.meta import ObjectKey, ObjectRef, Revision, Sensitive, parse_duration
 from gitops_core.ports import Commit, CommitInfo, GitRef, Signature, Signer
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.remotes.credentials import SECRET, decode_data
@@ -185,7 +185,7 @@ class Writer:
             raise BranchTaken(
                 f"branch '{source.push_branch}' of {source.url} is at commit {tip.commit[:7]} by "
                 f"{info.author.email!r}, which is not ours: it is left as it is; merge it, or delete the branch",
-                retry_after=seconds(self.job.wanted.spec.interval),
+                retry_after=parse_duration(self.job.wanted.spec.interval),
             )
         return is_there or (info.parents == (commit.parent,) and info.tree == tree)
 

@@ -82,7 +82,7 @@ class World:
             await create_repository(folder / "git" / "quickstart.git", files)
             cluster = LocalCluster.open(folder / "cluster", SystemClock(), SystemChance(), shared=True)
             stack.callback(cluster.close)
-            for manifest in make_credentials(password, vault.token.text()):
+            for manifest in make_credentials(password, vault.token.reveal_text()):
                 await cluster.create(manifest, field_manager="sealoop-demo")
             yield cls(folder, cluster, registry, vault, addresses)
 

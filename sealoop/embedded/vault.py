@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
-from gitops_core.meta import Sensitive, timestamp
+from gitops_core.meta import Sensitive, write_timestamp
 
 
 class Version(NamedTuple):
@@ -103,8 +103,8 @@ class EmbeddedVault:
         version = versions[wanted - 1]
         metadata = {
             "version": wanted,
-            "created_time": timestamp(version.created),
-            "deletion_time": timestamp(version.deleted) if version.deleted else "",
+            "created_time": write_timestamp(version.created),
+            "deletion_time": write_timestamp(version.deleted) if version.deleted else "",
             "destroyed": False,
         }
         body = {"data": {"data": version.data, "metadata": metadata}}

@@ -23,7 +23,7 @@ Examples:
 @click.option("--check", is_flag=True, help="Write nothing; fail when a file is not what would be written.")
 def crds(folder: Path, check: bool) -> None:
     """Write the CustomResourceDefinitions into FOLDER (default: deploy/crds), or print them (FOLDER is -)."""
-    from gitops_core.schema import crds as generated
+    from gitops_core.schema import write_crds as generated
     from sealoop.wiring import KINDS
 
     wanted = generated(KINDS)

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from gitops_core.meta import Manifest
-from gitops_core.runtime.permissions import Permission, Verb, of_kinds
+from gitops_core.runtime.permissions import Permission, Verb, list_permissions
 from sealoop.generating.tables import begin, end, insert_table, write_markdown
 
 BEGIN, END = begin("rbac"), end("rbac")
@@ -41,7 +41,7 @@ def rbac(lease_namespace: str, document: Path | None, check: bool) -> None:
     """Print the roles that the service needs: bind them to its service account."""
     from sealoop.wiring import COMPONENTS, KINDS
 
-    needed = [*of_kinds(KINDS), *(p for component in COMPONENTS for p in component.permissions)]
+    needed = [*list_permissions(KINDS), *(p for component in COMPONENTS for p in component.permissions)]
     applied = [p for component in COMPONENTS for p in component.applies]
     if document is None:
         click.echo(_print(make_roles(needed, applied, lease_namespace)), nl=False)

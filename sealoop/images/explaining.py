@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from gitops_core.errors import GitOpsError
-from gitops_core.meta import ObjectKey, timestamp
+from gitops_core.meta import ObjectKey, write_timestamp
 from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
 from image_updater.domain.files.inventory import make_printable, write_location
@@ -164,7 +164,7 @@ def _make_plain(explanation: Explanation) -> dict[str, Any]:
         "decision": explanation.decision,
         "notes": list(explanation.notes),
         "tags": [
-            {"tag": v.tag, "verdict": v.kind, "text": v.text} | ({"at": timestamp(v.at)} if v.at else {})
+            {"tag": v.tag, "verdict": v.kind, "text": v.text} | ({"at": write_timestamp(v.at)} if v.at else {})
             for v in explanation.verdicts
         ],
         "automations": [

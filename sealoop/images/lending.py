@@ -18,7 +18,7 @@ from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.oci.sites import get_host
 from gitops_core.ports import Cluster
 from gitops_core.runtime.remotes.credentials import SECRET
-from gitops_core.runtime.watching.informers import listed
+from gitops_core.runtime.watching.informers import list_objects
 from image_updater.api import ImageRepository, ImageUpdateAutomation
 from image_updater.reconcilers.sources import WRITE_SECRET, get_source_key
 
@@ -44,8 +44,8 @@ async def lend_token(cluster: Cluster, token: Token) -> None:
     Raises:
         ClickException: it is not clear which host that is, or the token would go there in the clear.
     """
-    urls = {repository.key: repository.spec.url for repository in await listed(cluster, GitRepository)}
-    automations = await listed(cluster, ImageUpdateAutomation)
+    urls = {repository.key: repository.spec.url for repository in await list_objects(cluster, GitRepository)}
+    automations = await list_objects(cluster, ImageUpdateAutomation)
     pushed = {key: urls[key] for key in map(get_source_key, automations) if key in urls}
     host = get_token_host(pushed, token.host)
     name = f"sealoop-lent-{secrets.token_hex(8)}"
@@ -85,7 +85,7 @@ def get_token_host(urls: Mapping[ObjectKey, str], named: str) -> str:
 
 async def lend_logins(cluster: Cluster, docker_config: bytes, namespace: str) -> None:
     """Give docker's logins to the ImageRepositories of `namespace` ("" for all) whose Secret is not there."""
-    for repository in await listed(cluster, ImageRepository, namespace):
+    for repository in await list_objects(cluster, ImageRepository, namespace):
         if repository.spec.secret_ref is None:
             continue
         key = ObjectKey(repository.metadata.namespace, repository.spec.secret_ref.name)

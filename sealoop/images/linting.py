@@ -13,8 +13,8 @@ import msgspec
 
 from gitops_core.meta import Manifest, Resource
 from gitops_core.ports import Cluster
-from gitops_core.runtime.watching.informers import listed
-from gitops_core.schema import default, from_manifest, make_object_schema, validate
+from gitops_core.runtime.watching.informers import list_objects
+from gitops_core.schema import default, make_object_schema, read_manifest, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
 from image_updater.domain.files.doubts import find_near_misses
 from image_updater.domain.files.markers import SCREEN, is_considered, mend
@@ -46,7 +46,7 @@ def collect_given(manifests: Iterable[Manifest], *, complete: bool) -> tuple[Giv
             refused.append(Finding(about, "error", "; ".join(f"{fault.field}: {fault.message}" for fault in faults)))
             continue
         try:
-            objects.append(from_manifest(kind, filled))
+            objects.append(read_manifest(kind, filled))
         except (msgspec.ValidationError, TypeError) as error:
             refused.append(Finding(about, "error", str(error)))
     return _make_given(objects, complete), tuple(refused)
@@ -56,7 +56,7 @@ async def read_given(cluster: Cluster, namespace: str) -> Given:
     """Read the objects that the cluster has; "" for all namespaces."""
     objects: list[Resource] = []
     for kind in (ImageRepository, ImagePolicy, UpdateGuard):
-        objects += await listed(cluster, kind, namespace)
+        objects += await list_objects(cluster, kind, namespace)
     return _make_given(objects, complete=not namespace)
 
 

@@ -145,7 +145,7 @@ async def open_look(cluster: Cluster) -> AsyncIterator[Look]:
             clock,
             chance,
             Silent(),
-            StatusWriter(fenced, informers.written),
+            StatusWriter(fenced, informers.show_written),
             WatchedObjects(informers, cluster),
             metrics,
         )

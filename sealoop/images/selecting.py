@@ -19,7 +19,7 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster, Query
 from gitops_core.runtime.remotes.credentials import SECRET
 from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT
-from gitops_core.runtime.watching.informers import listed_manifests
+from gitops_core.runtime.watching.informers import list_live_manifests
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.reconcilers.checkpoints import CONFIG_MAP, make_checkpoint_key
 from image_updater.reconcilers.pullrequests import SECRET as PULL_REQUEST_SECRET
@@ -56,7 +56,7 @@ async def select_in_cluster(cluster: Cluster, namespace: str) -> list[Manifest]:
     roots: list[Manifest] = []
     for kind in KINDS:
         with contextlib.suppress(KindUnknown):  # who has no UpdateGuards has not installed them
-            roots += await listed_manifests(cluster, Query(kind.KIND, namespace=namespace))
+            roots += await list_live_manifests(cluster, Query(kind.KIND, namespace=namespace))
 
     async def find(ref: ObjectRef) -> Manifest | None:
         try:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from gitops_core.meta import ObjectKey, timestamp
+from gitops_core.meta import ObjectKey, write_timestamp
 from gitops_core.ports import Cluster
 from image_updater.adapters.catalog import read_history
 from image_updater.api import ImagePolicy
@@ -76,7 +76,12 @@ def show(played: Played, output: str) -> None:
     if output == "json":
         plain: dict[str, Any] = {"policy": str(played.policy), "image": played.image, "events": played.events}
         plain["steps"] = [
-            {"at": timestamp(step.at), "tag": step.tag, "cause": step.cause, "passed": [str(v) for v in step.passed]}
+            {
+                "at": write_timestamp(step.at),
+                "tag": step.tag,
+                "cause": step.cause,
+                "passed": [str(v) for v in step.passed],
+            }
             for step in played.steps
         ]
         click.echo(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode())
@@ -84,4 +89,4 @@ def show(played: Played, output: str) -> None:
     click.echo(f"ImagePolicy {played.policy}  {played.image}  {played.events} events")
     for step in played.steps:
         passed = "".join(f"; {verdict}" for verdict in step.passed[:2])
-        click.echo(f"  {timestamp(step.at)}  {step.tag or 'nothing: ' + step.cause}{passed}")
+        click.echo(f"  {write_timestamp(step.at)}  {step.tag or 'nothing: ' + step.cause}{passed}")

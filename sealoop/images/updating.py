@@ -32,8 +32,8 @@ from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.sharing.computing import Threads
-from gitops_core.runtime.watching.informers import listed
-from gitops_core.schema import crd
+from gitops_core.runtime.watching.informers import list_objects
+from gitops_core.schema import make_crd
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
 from image_updater.domain.files.inventory import describe_place, select_noteworthy
 from sealoop.clusters import Connection, opened
@@ -94,9 +94,9 @@ async def update_once(once: Once) -> tuple[Result, ...]:
     clock, chance = SystemClock(), SystemChance()
     found = await _find(once)
     with contextlib.closing(LocalCluster.open(None, clock, chance)) as cluster:
-        await prepare(cluster, map(crd, SERVED), [*_make_namespaces(found), *_strip(found)])
+        await prepare(cluster, map(make_crd, SERVED), [*_make_namespaces(found), *_strip(found)])
         await _restore_statuses(cluster, found)
-        before = await listed(cluster, ImageUpdateAutomation)
+        before = await list_objects(cluster, ImageUpdateAutomation)
         if not before:
             where = f" in namespace {once.namespace}" if once.namespace else ""
             raise click.ClickException(f"there is no ImageUpdateAutomation{where}: nothing to update")
@@ -198,10 +198,10 @@ async def _is_settled(cluster: Cluster, working: asyncio.Task[None]) -> None:
     kinds: tuple[type[Resource], ...] = (ImageRepository, ImagePolicy, ImageUpdateAutomation)
     for number, kind in enumerate(kinds):
         token = f"once-{number}"
-        for item in await listed(cluster, kind):
+        for item in await list_objects(cluster, kind):
             patch = {"metadata": {"annotations": {REQUESTED_AT: token}}}
             await cluster.patch(item.ref, patch, field_manager=FIELD_MANAGER)
-        while not all(_is_done(item, token) for item in await listed(cluster, kind)):
+        while not all(_is_done(item, token) for item in await list_objects(cluster, kind)):
             if working.done():
                 return
             await asyncio.sleep(LOOK)
@@ -219,7 +219,7 @@ async def _collect_results(cluster: Cluster, before: Sequence[ImageUpdateAutomat
     pushed = {item.key: item.status.last_push_commit for item in before}
     results = []
     for kind in (ImageRepository, ImagePolicy, ImageUpdateAutomation):
-        for item in await listed(cluster, kind):
+        for item in await list_objects(cluster, kind):
             ready = item.status.ready
             message = ready.message if ready is not None else "it was not looked at"
             commit = getattr(item.status, "last_push_commit", "")

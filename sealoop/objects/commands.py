@@ -250,10 +250,10 @@ def _check_what(words: Sequence[str], files: Sequence[str], selector: str, every
 
 
 def _parse_seconds(duration: str | None) -> float | None:
-    from gitops_core.meta import seconds
+    from gitops_core.meta import parse_duration
 
     try:
-        limit = None if duration is None else seconds(duration)
+        limit = None if duration is None else parse_duration(duration)
     except ValueError:
         raise click.BadParameter(f"{duration!r} is not a duration like 30s or 5m", param_hint="--timeout") from None
     if limit is not None and limit < 0:

@@ -37,7 +37,7 @@ from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.process import Health
 from gitops_core.runtime.pulse import watch_loop
 from gitops_core.runtime.sharing.computing import IN_PLACE, Threads
-from gitops_core.schema import cel, crd
+from gitops_core.schema import cel, make_crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.forges import HttpForges
 from image_updater.adapters.images import RegistryImages
@@ -115,7 +115,7 @@ async def reconcile(
     if settings.connection.local is not None:
         if not cel.is_installed():
             log.warning(cel.UNCHECKED)
-        await prepare(cluster, map(crd, KINDS), manifests)
+        await prepare(cluster, map(make_crd, KINDS), manifests)
         beside = asyncio.create_task(workloads.run(cluster, RegistryImages(ports.registry), clock))
         beside.add_done_callback(lambda _: stop.set())  # it never ends by itself: a bug must not go unnoticed
     else:

@@ -208,7 +208,7 @@ class Connection:
         role = self._access
         if isinstance(role, Token):
             return Login(role.token)
-        body = {"role_id": role.role.text(), "secret_id": role.secret.text()}
+        body = {"role_id": role.role.reveal_text(), "secret_id": role.secret.reveal_text()}
         answer = await self._request("post", f"auth/{role.path.strip('/')}/login", None, json=body)
         if answer.status in (400, 401, 403):
             raise AccessDenied(f"{self.where}: the AppRole at {role.path!r} may not log in: wrong role id or secret id")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectMeta, Sensitive
 from gitops_core.ports import Cluster, Compute, Objects, PartialObject, Query
-from gitops_core.runtime.watching.informers import every_page
+from gitops_core.runtime.watching.informers import read_every_page
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.provider.extract import weigh_extraction
 from secrets_sync.domain.provider.reading import Absent, Reading
@@ -42,7 +42,7 @@ class Surroundings:
         """Return the metadata of the Secrets that say that `wanted` made them."""
         selector = f"{CREATED_BY}={hash_owner(self.wanted.key)}"
         query = Query(SECRET, self.wanted.metadata.namespace, labels=selector, metadata_only=True)
-        return tuple(found.metadata for found in await every_page(self.cluster, query, PartialObject))
+        return tuple(found.metadata for found in await read_every_page(self.cluster, query, PartialObject))
 
     async def find_yielding(self, live: LiveSecret | None) -> str:
         """Return the uid of the ExternalSecret that controls `live` and gives it up to `wanted`; "" for none.

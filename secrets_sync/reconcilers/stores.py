@@ -28,7 +28,7 @@ def require_ready(store: SecretStore | None, wanted: ExternalSecret) -> SecretSt
     if not store.status.is_ready:
         failure = StoreNotReady(f'SecretStore "{name}" is not ready')
         # one that nobody has looked at yet is no trouble to tell of: it will be validated in a moment
-        raise failure if store.status.conditions else failure.told("None", {})
+        raise failure if store.status.conditions else failure.record_as("None", {})
     return store
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from gitops_core.api import GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Cluster
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from tests.contracts.conftest import until_served
 
 
 async def test_a_status_has_its_default_from_the_start(cluster: Cluster, namespace: str) -> None:
-    await cluster.apply(crd(GitRepository), field_manager="test", force=True)
+    await cluster.apply(make_crd(GitRepository), field_manager="test", force=True)
     await until_served(cluster, GitRepository.KIND)
     spec = {"url": "https://example.com/app.git", "interval": "1m"}
     metadata = {"name": "app", "namespace": namespace}

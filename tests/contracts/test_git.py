@@ -132,9 +132,11 @@ async def test_a_tree_holds_the_regular_files(world: World) -> None:
     assert list(tree) == ["deploy/app.yaml", "deploy/base/config.yaml", "readme.md", "run.sh"]
     assert len(tree) == 4
     assert tree.links == {"current": "deploy/app.yaml"}
-    assert tree.absence("current").startswith("is a symbolic link to deploy/app.yaml;")
-    assert tree.absence("current/x").startswith("is below current, which is a symbolic link to deploy/app.yaml;")
-    assert tree.absence("nope") == ""
+    assert tree.explain_absence("current").startswith("is a symbolic link to deploy/app.yaml;")
+    assert tree.explain_absence("current/x").startswith(
+        "is below current, which is a symbolic link to deploy/app.yaml;"
+    )
+    assert tree.explain_absence("nope") == ""
     assert "deploy/app.yaml" in tree
     assert "deploy" not in tree
     assert "current" not in tree

@@ -17,7 +17,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Sensitive
 from gitops_core.runtime.clock import SystemClock
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import FakeFactory, VaultFactory
 from secrets_sync.api import RemoteRef, SecretStore
@@ -105,7 +105,7 @@ async def embedded_vault(request: pytest.FixtureRequest) -> AsyncIterator[Stores
         vault.put("contract", FIRST)
         vault.put("contract", SECOND)
         await prepare(cluster)
-        await vault_token(cluster, vault.token.text())
+        await vault_token(cluster, vault.token.reveal_text())
         async with vault_stores(cluster, vault.url, V2_MISTAKES) as stores:
             yield stores
 

@@ -13,7 +13,7 @@ import yaml
 
 from gitops_core.api import KINDS as CORE
 from gitops_core.meta import Resource
-from gitops_core.schema import default, from_manifest, make_object_schema, prune, unsupported, validate
+from gitops_core.schema import default, list_unsupported, make_object_schema, prune, read_manifest, validate
 from image_updater.api import KINDS as IMAGES
 from secrets_sync.api import KINDS as SECRETS
 from tests.docs.reader import Reader, free_ports
@@ -73,7 +73,7 @@ def test_yaml_is_what_an_api_server_takes(snippet: Snippet) -> None:
         filled = default(schema, manifest)
         assert validate(schema, filled) == ()
         assert prune(schema, manifest) == manifest, "a field that the kind does not have"
-        assert unsupported(from_manifest(kind, filled).spec) == ()
+        assert list_unsupported(read_manifest(kind, filled).spec) == ()
 
 
 @pytest.mark.timeout(900)  # a document is long, and a machine may be busy

@@ -16,7 +16,7 @@ import gitops_core.api
 import image_updater.api
 import secrets_sync.api
 from gitops_core.meta import Resource
-from gitops_core.schema import make_object_schema, to_manifest
+from gitops_core.schema import make_manifest, make_object_schema
 
 KINDS: tuple[type[Resource], ...] = (*gitops_core.api.KINDS, *image_updater.api.KINDS, *secrets_sync.api.KINDS)
 SCHEMAS = {cls: make_object_schema(cls) for cls in KINDS}
@@ -125,4 +125,4 @@ def containers(value: Any) -> Iterator[Any]:
         yield from containers(item)
 
 
-SENT = st.one_of(*(st.tuples(st.just(cls), damaged(structs(cls).map(to_manifest))) for cls in KINDS))
+SENT = st.one_of(*(st.tuples(st.just(cls), damaged(structs(cls).map(make_manifest))) for cls in KINDS))

@@ -108,7 +108,7 @@ def test_the_last_used_values_that_fit_are_kept_and_their_weights_add_up(steps: 
             used.append((key, weight))
         while sum(weight for _, weight in used) > 10:
             used.pop(0)
-        assert recent.items() == tuple(used)
+        assert recent.list_items() == tuple(used)
 
     assert recent.weight == sum(weight for _, weight in used)
     assert len(recent) == len(used)

@@ -16,15 +16,15 @@ from gitops_core.meta import ObjectMeta, Resource, Wire
 from gitops_core.schema import (
     SERVER_DEFAULT,
     UNSUPPORTED,
-    crd,
-    crds,
     default,
-    from_manifest,
+    list_unsupported,
+    make_crd,
+    make_manifest,
     only,
     prune,
-    to_manifest,
-    unsupported,
+    read_manifest,
     validate,
+    write_crds,
 )
 from gitops_core.schema.cel import RuleInvalid, compares, evaluate
 from gitops_core.schema.structural import make_schema
@@ -37,9 +37,9 @@ QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCh
 @QUICK
 @given(RESOURCES)
 def test_an_object_survives_its_manifest(resource: Resource) -> None:
-    manifest = msgspec.json.decode(msgspec.json.encode(to_manifest(resource)))
+    manifest = msgspec.json.decode(msgspec.json.encode(make_manifest(resource)))
 
-    assert from_manifest(type(resource), manifest) == resource
+    assert read_manifest(type(resource), manifest) == resource
     assert (manifest["apiVersion"], manifest["kind"]) == (resource.KIND.api_version, resource.KIND.kind)
 
 
@@ -108,7 +108,7 @@ def test_the_arguments_stay_as_they_are(sent: tuple[type[Resource], Any]) -> Non
 def test_a_spec_that_fits_the_class_fits_the_crd(resource: Resource) -> None:
     """But for CEL rules and numbers of properties, which a class cannot express."""
     schema = without(SCHEMAS[type(resource)], "x-kubernetes-validations", "minProperties", "maxProperties")
-    manifest = {"spec": to_manifest(resource).get("spec", {})}
+    manifest = {"spec": make_manifest(resource).get("spec", {})}
 
     assert validate(schema, manifest) == ()
 
@@ -155,8 +155,8 @@ def test_a_union_of_objects_has_no_schema() -> None:
 
 
 def test_only_set_fields_are_reported_as_unsupported() -> None:
-    assert unsupported(Gadget(size=1)) == ()
-    assert unsupported(Gadget(size=1, mode="a", tags=("x",))) == ("spec.mode", "spec.tags")
+    assert list_unsupported(Gadget(size=1)) == ()
+    assert list_unsupported(Gadget(size=1, mode="a", tags=("x",))) == ("spec.mode", "spec.tags")
 
 
 def test_unsupported_fields_are_named_with_their_place_in_order() -> None:
@@ -169,7 +169,7 @@ def test_unsupported_fields_are_named_with_their_place_in_order() -> None:
         decryption=Decryption(provider="sops"),
     )
 
-    assert unsupported(spec) == (
+    assert list_unsupported(spec) == (
         "spec.sourceRef.kind",
         "spec.dependsOn[1].readyExpr",
         "spec.force",
@@ -185,18 +185,18 @@ def test_a_table_says_in_the_place_of_a_marker_which_values_are_acted_on() -> No
 
     table = {"spec.sourceRef.kind": {"Bucket": "a bucket"}}
 
-    assert unsupported(spec("Bucket"), table) == ("spec.serviceAccountName",)
-    assert unsupported(spec("GitRepository"), table) == ("spec.sourceRef.kind", "spec.serviceAccountName")
-    assert unsupported(spec("GitRepository")) == ("spec.serviceAccountName",)
+    assert list_unsupported(spec("Bucket"), table) == ("spec.serviceAccountName",)
+    assert list_unsupported(spec("GitRepository"), table) == ("spec.sourceRef.kind", "spec.serviceAccountName")
+    assert list_unsupported(spec("GitRepository")) == ("spec.serviceAccountName",)
 
 
 def test_fields_that_are_acted_on_are_not_reported_as_unsupported() -> None:
     git = GitRepositorySpec(url="https://x", interval="1m", ref=GitReference(tag="v1"), suspend=True, ignore="*.md")
     entry = DataEntry(secret_key="a", remote_ref=RemoteRef(key="k", property="p", decoding_strategy="Base64"))
 
-    assert unsupported(git) == ()
-    assert unsupported(ExternalSecretSpec(secret_store_ref=StoreRef(name="vault"), data=(entry,))) == ()
-    assert unsupported(ExternalSecretSpec(secret_store_ref=StoreRef(name="vault", kind="ClusterSecretStore"))) == (
+    assert list_unsupported(git) == ()
+    assert list_unsupported(ExternalSecretSpec(secret_store_ref=StoreRef(name="vault"), data=(entry,))) == ()
+    assert list_unsupported(ExternalSecretSpec(secret_store_ref=StoreRef(name="vault", kind="ClusterSecretStore"))) == (
         "spec.secretStoreRef.kind",
     )
 
@@ -206,7 +206,7 @@ def test_a_manifest_has_no_defaults_and_no_nulls() -> None:
         metadata=ObjectMeta(name="app", namespace="shop"), spec=GitRepositorySpec(url="https://x", interval="1m")
     )
 
-    assert to_manifest(source) == {
+    assert make_manifest(source) == {
         "apiVersion": "source.toolkit.fluxcd.io/v1",
         "kind": "GitRepository",
         "metadata": {"name": "app", "namespace": "shop"},
@@ -215,11 +215,11 @@ def test_a_manifest_has_no_defaults_and_no_nulls() -> None:
 
 
 def test_a_crd_file_is_called_as_controller_gen_calls_it_and_is_the_same_every_time() -> None:
-    ((name, text),) = crds([GitRepository]).items()
+    ((name, text),) = write_crds([GitRepository]).items()
 
     assert name == "source.toolkit.fluxcd.io_gitrepositories.yaml"
-    assert crds([GitRepository]) == {name: text}
-    assert crd(GitRepository)["metadata"]["name"] == "gitrepositories.source.toolkit.fluxcd.io"
+    assert write_crds([GitRepository]) == {name: text}
+    assert make_crd(GitRepository)["metadata"]["name"] == "gitrepositories.source.toolkit.fluxcd.io"
 
 
 def test_a_rule_that_has_no_answer_is_a_fault_and_not_a_pass() -> None:

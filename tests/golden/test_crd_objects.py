@@ -25,14 +25,14 @@ import secrets_sync.api
 from gitops_core.api import GitRepository, GitRepositorySpec
 from gitops_core.meta import ObjectMeta, Resource
 from gitops_core.schema import (
-    crd,
-    crds,
     default,
-    from_manifest,
+    make_crd,
+    make_manifest,
     make_object_schema,
     prune,
-    to_manifest,
+    read_manifest,
     validate,
+    write_crds,
     write_refusal,
 )
 from secrets_sync.api import ExternalSecret, ExternalSecretSpec, StoreRef
@@ -166,18 +166,18 @@ def test_a_stored_object_can_be_read(kind: str) -> None:
     """Every object that the CRD lets through decodes to our class, but one that has no spec where we need one."""
     for row in rows(kind):
         if row["code"] == 201 and row["stored"] is not None:
-            from_manifest(BY_NAME[kind], {**row["object"], "spec": row["stored"]})
+            read_manifest(BY_NAME[kind], {**row["object"], "spec": row["stored"]})
 
 
 def test_the_crds_in_the_repository_are_the_generated_ones() -> None:
     files = {path.name: path.read_text() for path in CRDS.glob("*.yaml")}
 
-    assert files == crds(KINDS), "say `make generate`"
+    assert files == write_crds(KINDS), "say `make generate`"
 
 
 @pytest.mark.parametrize("kind", BY_NAME)
 def test_the_real_api_server_accepts_the_crd_without_a_warning(kind: str, api: Api) -> None:
-    manifest = crd(BY_NAME[kind])
+    manifest = make_crd(BY_NAME[kind])
     path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{manifest['metadata']['name']}"
 
     checked = api(
@@ -219,7 +219,7 @@ def test_an_object_shows_its_spec_and_status_in_its_columns(api: Api, control_pl
     app = GitRepository(
         metadata=ObjectMeta(name="app"), spec=GitRepositorySpec(url="https://example.com/r", interval="1m")
     )
-    made = api("POST", path, to_manifest(app))
+    made = api("POST", path, make_manifest(app))
     condition = {"type": "Ready", "status": "True", "reason": "Succeeded", "message": "stored artifact"}
     now = made.body["metadata"]["creationTimestamp"]
 
@@ -241,7 +241,7 @@ def test_external_secrets_can_be_selected_by_their_store(api: Api, control_plane
     path = f"/apis/external-secrets.io/v1/namespaces/{namespace}/externalsecrets"
     for name, store in (("a", "vault"), ("b", "aws")):
         spec = ExternalSecretSpec(secret_store_ref=StoreRef(name=store))
-        api("POST", path, to_manifest(ExternalSecret(metadata=ObjectMeta(name=name), spec=spec)))
+        api("POST", path, make_manifest(ExternalSecret(metadata=ObjectMeta(name=name), spec=spec)))
 
     found = api("GET", f"{path}?fieldSelector=spec.secretStoreRef.name%3Dvault")
 

@@ -22,10 +22,10 @@ from gitops_core.errors import KindUnknown, NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query
 from gitops_core.runtime.clock import SystemClock
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from secrets_sync.adapters import FakeFactory
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.component import controllers
+from secrets_sync.component import make_controllers
 from secrets_sync.domain.secret.live import SECRET
 from tests.gitops_core.runtime.world import EVENT, World
 from tests.servers.controlplane import ControlPlane, start_control_plane
@@ -77,7 +77,7 @@ async def tell(row: dict[str, Any], world: World, decided: Callable[[str], Await
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in before["data"].items()}
         await create(world, "v1", "Secret", target, labels=before["labels"], data=encoded, type="Opaque")
     factories = {"fake": FakeFactory()}
-    async with world.process(lambda p: controllers(p, factories)[0], lambda p: controllers(p, factories)[1]):
+    async with world.process(lambda p: make_controllers(p, factories)[0], lambda p: make_controllers(p, factories)[1]):
         if row["case"] == "two-externalsecrets-one-target":
             first = recorded("create-owner")["externalSecret"]
             await create(world, first["apiVersion"], first["kind"], target, spec=first["spec"])
@@ -206,7 +206,7 @@ async def test_a_real_api_server_stores_the_same(own_control_plane: ControlPlane
     async with AsyncExitStack() as stack:
         stack.push_async_callback(cluster.close)
         for kind in (SecretStore, ExternalSecret):
-            await cluster.apply(crd(kind), field_manager="test", force=True)
+            await cluster.apply(make_crd(kind), field_manager="test", force=True)
             await served(cluster, kind.KIND)
         for case in REAL:
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}

@@ -18,7 +18,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectKey, ObjectMeta, Sensitive
 from gitops_core.runtime.clock import SystemClock
-from gitops_core.schema import unsupported
+from gitops_core.schema import list_unsupported
 from secrets_sync.adapters.vault import VaultFactory
 from secrets_sync.api import DataEntry, DataFromEntry, RemoteRef
 from secrets_sync.domain.provider.extract import extract_map, extract_value
@@ -90,7 +90,7 @@ COVERED = [
     row
     for row in DATA_FROM[1:]
     if "rejected" not in row
-    and not any(unsupported(msgspec.convert(entry, DataFromEntry)) for entry in row["dataFrom"])
+    and not any(list_unsupported(msgspec.convert(entry, DataFromEntry)) for entry in row["dataFrom"])
 ]
 
 

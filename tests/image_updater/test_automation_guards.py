@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.meta import ObjectKey, ObjectRef, timestamp
+from gitops_core.meta import ObjectKey, ObjectRef, write_timestamp
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.files.inventory import (
     Step,
@@ -46,7 +46,7 @@ async def test_a_held_bump_is_told_and_made_when_the_hold_ends() -> None:
     world = World()
     async with world.running():
         until = world.clock.now() + timedelta(minutes=2)
-        await world.put(UpdateGuard, "guard", holds=[{"until": timestamp(until), "reason": "demo day"}])
+        await world.put(UpdateGuard, "guard", holds=[{"until": write_timestamp(until), "reason": "demo day"}])
         held = await begun(world, interval="1h")
         head = await world.head()
         took = await committed(world, image_line("1.1.0"))
@@ -250,7 +250,7 @@ async def test_a_quarantined_image_is_taken_back_although_everything_is_held() -
     async with world.running():
         await begun(world)
         await world.put(UpdateGuard, "guard", holds=[{"reason": "weekend"}], rollback={})
-        entry = {"policy": "app", "tag": "1.1.0", "since": timestamp(world.clock.now()), "reason": "fails"}
+        entry = {"policy": "app", "tag": "1.1.0", "since": write_timestamp(world.clock.now()), "reason": "fails"}
         entry["previousTag"] = "1.0.0"
         ref = ObjectRef(UpdateGuard.KIND, ObjectKey("default", "guard"))
         await world.cluster.patch(ref, {"status": {"quarantine": [entry]}}, field_manager="test", subresource="status")

@@ -12,7 +12,7 @@ from gitops_core.errors import RegistryUnavailable
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.watching.informers import Informers, WatchedObjects
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.guards.explaining import explain_tags
@@ -322,7 +322,7 @@ async def run_on_stage(world: World, tag: str, replicas: int = 1) -> None:
     """A Deployment of that tag, applied by a Kustomization of what an automation of namespace stage writes."""
     source = {"sourceRef": {"kind": "GitRepository", "name": "fleet"}, "interval": "10m"}
     commit = {"git": {"commit": {"author": {"email": "bot@example.com"}}}}
-    await world.cluster.apply(crd(Kustomization), field_manager="test")
+    await world.cluster.apply(make_crd(Kustomization), field_manager="test")
     await world.put(GitRepository, "fleet", namespace="stage", url=URL, interval="10m", ref={"branch": "main"})
     await world.put(ImageUpdateAutomation, "fleet", namespace="stage", **source, **commit)
     await world.put(Kustomization, "app", namespace="stage", path="./", prune=True, **source)
@@ -465,7 +465,7 @@ async def test_every_tag_is_explained_as_it_was_decided() -> None:
     catalog = SqliteCatalog.open(None)
     await catalog.store(f"{IMAGE} for default", ("1.0.0", "1.1.0", "1.2.0", "latest"), world.clock.now())
     for kind in (ImageRepository, ImagePolicy, UpdateGuard):
-        await world.cluster.apply(crd(kind), field_manager="test")
+        await world.cluster.apply(make_crd(kind), field_manager="test")
     await world.put(UpdateGuard, "arm", platforms=["linux/arm64"], skips=[{"tag": "1.2.0"}])
     await world.put(ImageRepository, "app", image=IMAGE, interval="1m")
     scan = {"lastScanResult": {"tagCount": 4, "revision": "1"}, "canonicalImageName": IMAGE}

@@ -12,7 +12,7 @@ import pytest
 from gitops_core.api import Kustomization
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import GitRef
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
 from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, image_line
 from tests.simulation.loop import virtually
@@ -70,7 +70,7 @@ async def patch_status(world: World, ref: ObjectRef, status: dict[str, Any]) -> 
 
 async def guarded(world: World, health: Health = by_tag, **guard: Any) -> asyncio.Task[None]:
     """Tag 1.0.0 committed, deployed and watched by a guard."""
-    await world.cluster.apply(crd(Kustomization), field_manager="test")
+    await world.cluster.apply(make_crd(Kustomization), field_manager="test")
     await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
     source = {"kind": "GitRepository", "name": "fleet"}
     await world.put(Kustomization, "app", sourceRef=source, path="./app", interval="10m", prune=True)

@@ -333,4 +333,4 @@ async def test_the_api_may_have_a_secret_of_its_own() -> None:
         access = world.forge.access
         assert access is not None
         assert access.bearer_token is not None
-        assert access.bearer_token.text() == "token"
+        assert access.bearer_token.reveal_text() == "token"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from gitops_core.meta import ObjectKey, ObjectRef, timestamp
+from gitops_core.meta import ObjectKey, ObjectRef, write_timestamp
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import Repository
 from image_updater.api import ImageRepository
@@ -74,7 +74,7 @@ async def test_a_woken_repository_takes_no_listing_that_began_before() -> None:
         await world.clock.sleep(10)
 
         registry.push(IMAGE, "1.1.0")
-        await wake(world, "other", timestamp(world.clock.now()))
+        await wake(world, "other", write_timestamp(world.clock.now()))
         woken = world.clock.monotonic()
 
         await world.until(ImageRepository, "other", lambda o: tag_count(2, o))
@@ -92,7 +92,7 @@ async def test_all_who_are_woken_at_once_share_a_listing() -> None:
             await world.until(ImageRepository, name, is_ready)
         registry.takes, asked = 5.0, registry.requests
         await world.clock.sleep(10)
-        moment = timestamp(world.clock.now() - timedelta(seconds=1))
+        moment = write_timestamp(world.clock.now() - timedelta(seconds=1))
         registry.push(IMAGE, "1.1.0")
 
         for name in names:

@@ -23,7 +23,7 @@ from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
-from image_updater.component import controllers
+from image_updater.component import make_controllers
 from image_updater.ports import ImageReader, Registry
 from tests.simulation.fakes.forge import FakeForges
 from tests.simulation.fakes.git import FakeGit, FakeRepository
@@ -82,13 +82,13 @@ class World:
             kinds: those that are installed.
         """
         for kind in kinds:
-            await self.cluster.apply(crd(kind), field_manager="test")
+            await self.cluster.apply(make_crd(kind), field_manager="test")
         self.metrics = Metrics(CollectorRegistry())
         stop, own = asyncio.Event(), SqliteCatalog.open(None)
         self.catalog = catalog or own
 
         def assembled(platform: Platform) -> tuple[Controller[Any], ...]:
-            self.controllers = controllers(
+            self.controllers = make_controllers(
                 platform,
                 registry or self.fakes,
                 self.catalog,

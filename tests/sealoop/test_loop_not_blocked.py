@@ -127,7 +127,7 @@ async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
     clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
     cluster = LocalCluster.open(None, clock, chance)
     for kind in KINDS:
-        await cluster.create(crd(kind), field_manager="test")
+        await cluster.create(make_crd(kind), field_manager="test")
     (tmp_path / "served").mkdir()
     git, registry = LocalMirrors(tmp_path / "git", allow_file=True), FakeRegistry()
     stop, stretches = asyncio.Event(), Stretches()

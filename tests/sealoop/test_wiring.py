@@ -25,7 +25,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.runtime.watching.informers import Informers, WatchedObjects
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from gitops_core.schema.structural import join_markers
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.inspecting import RegistryReader
@@ -46,7 +46,7 @@ async def wired(tmp_path: Path, local_cluster: LocalCluster) -> tuple[Controller
         clock=clock,
         chance=chance,
         events=EventRecorder(local_cluster, clock, chance, metrics, "tests"),
-        statuses=StatusWriter(local_cluster, informers.written),
+        statuses=StatusWriter(local_cluster, informers.show_written),
         objects=WatchedObjects(informers, local_cluster),
         metrics=metrics,
     )
@@ -77,7 +77,7 @@ def test_every_component_has_a_name_and_kinds() -> None:
 
 async def test_every_watched_kind_is_served(wired: tuple[Controller[Any], ...], local_cluster: LocalCluster) -> None:
     for kind in KINDS:
-        await local_cluster.apply(crd(kind), field_manager="tests")
+        await local_cluster.apply(make_crd(kind), field_manager="tests")
 
     watched = {watch.query.kind for controller in wired for watch in controller.watches}
 
@@ -119,7 +119,7 @@ def struct_in(type_: Any) -> type[msgspec.Struct] | None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.KIND.kind))
 def test_a_field_marked_unsupported_is_in_the_crd(kind: type[Resource]) -> None:
-    (version,) = (v for v in crd(kind)["spec"]["versions"] if v["name"] == kind.KIND.version)
+    (version,) = (v for v in make_crd(kind)["spec"]["versions"] if v["name"] == kind.KIND.version)
     schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     spec = next(field.type for field in msgspec.structs.fields(kind) if field.name == "spec")
 

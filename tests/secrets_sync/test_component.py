@@ -19,7 +19,7 @@ from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.reconciling import Controller, Platform
 from secrets_sync.adapters import FakeFactory, make_provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.component import component, controllers
+from secrets_sync.component import component, make_controllers
 from secrets_sync.domain.secret.live import MANAGED, SECRET
 from secrets_sync.errors import AccessDenied, ProviderUnavailable
 from secrets_sync.ports import ProviderFactories
@@ -33,7 +33,10 @@ MARKED = "marked-4711-value"
 
 
 def assembled(factories: ProviderFactories) -> list[Callable[[Platform], Controller[Any]]]:
-    return [lambda platform: controllers(platform, factories)[0], lambda platform: controllers(platform, factories)[1]]
+    return [
+        lambda platform: make_controllers(platform, factories)[0],
+        lambda platform: make_controllers(platform, factories)[1],
+    ]
 
 
 async def installed() -> World:

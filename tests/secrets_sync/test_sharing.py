@@ -17,7 +17,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster
 from gitops_core.runtime.authority.bounded import NamespaceBound
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from secrets_sync.adapters import VaultFactory
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.secret.live import SECRET
@@ -207,7 +207,7 @@ async def test_another_namespaces_store_with_other_credentials_never_gets_the_va
     there = ObjectRef(SecretStore.KIND, ObjectKey("other", "one"))
     await world.cluster.patch(there, ready, field_manager="tests", subresource="status")
     keys = [ObjectRef(ExternalSecret.KIND, ObjectKey(namespace, "a")) for namespace in (NAMESPACE, "other")]
-    mine, wanted = [from_manifest(ExternalSecret, await world.cluster.get(key) or {}) for key in keys]
+    mine, wanted = [read_manifest(ExternalSecret, await world.cluster.get(key) or {}) for key in keys]
     meeting: Any = Meeting(world.cluster, "vault-token", 2)
     at_once = replace(world.secrets, cluster=meeting)
 

@@ -15,8 +15,8 @@ from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import Change
 from gitops_core.runtime.reconciling import Notice, Outcome, Teller
-from gitops_core.runtime.watching.informers import listed
-from gitops_core.schema import crd, from_manifest
+from gitops_core.runtime.watching.informers import list_objects
+from gitops_core.schema import make_crd, read_manifest
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import TELLS_SECRETS, TELLS_STORES
 from secrets_sync.domain.provider.payload import Payload, SecretRef
@@ -52,7 +52,7 @@ def vault_store(url: str, **more: Any) -> SecretStore:
     } | more
     manifest = dict(store("vault", {"vault": settings}))
     manifest["metadata"] = {**manifest["metadata"], "uid": "store-uid", "generation": 1}
-    return from_manifest(SecretStore, manifest)
+    return read_manifest(SecretStore, manifest)
 
 
 async def vault_token(cluster: LocalCluster, token: str) -> None:
@@ -109,10 +109,10 @@ class StoredObjects:
 
     async def get(self, type_: type[R], key: ObjectKey) -> R | None:
         manifest = await self.cluster.get(ObjectRef(type_.KIND, key))
-        return None if manifest is None else from_manifest(type_, manifest)
+        return None if manifest is None else read_manifest(type_, manifest)
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
-        return tuple(await listed(self.cluster, type_, namespace))
+        return tuple(await list_objects(self.cluster, type_, namespace))
 
     def follow(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         raise NotImplementedError("no reconciler reads changes: the runtime wakes it")
@@ -149,7 +149,7 @@ class World:
         key = ObjectKey(NAMESPACE, name)
         manifest = await self.cluster.get(ObjectRef(type_.KIND, key))
         assert manifest is not None
-        wanted = from_manifest(type_, manifest)
+        wanted = read_manifest(type_, manifest)
         result: Outcome | GitOpsError
         try:
             outcome: Outcome = await reconciler.reconcile(wanted)
@@ -158,7 +158,7 @@ class World:
         except GitOpsError as error:
             result = error
             self.errors.append(error)
-        status = msgspec.to_builtins(teller.after(result, wanted, self.clock.now(), ()))
+        status = msgspec.to_builtins(teller.make_status(result, wanted, self.clock.now(), ()))
         patch = {"status": status}
         await self.cluster.patch(
             ObjectRef(type_.KIND, key), patch, field_manager="external-secrets", subresource="status"
@@ -168,7 +168,7 @@ class World:
     async def get(self, name: str = "db") -> ExternalSecret:
         manifest = await self.cluster.get(ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, name)))
         assert manifest is not None
-        return from_manifest(ExternalSecret, manifest)
+        return read_manifest(ExternalSecret, manifest)
 
     async def ready(self, name: str = "db") -> tuple[str, str, str]:
         """Status, reason and message of the Ready condition."""
@@ -211,7 +211,7 @@ def sensitive(**values: str) -> dict[str, Sensitive]:
 async def prepare(cluster: LocalCluster) -> None:
     """The CRDs, and the namespaces that tests use."""
     for kind in (SecretStore, ExternalSecret):
-        await cluster.create(crd(kind), field_manager="tests")
+        await cluster.create(make_crd(kind), field_manager="tests")
     for name in (NAMESPACE, "other"):
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         await cluster.create(manifest, field_manager="tests")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
+from gitops_core.meta import Kind, ObjectKey, ObjectRef, write_timestamp
 from image_updater.domain.guards.gates import APPROVE
 from tests.simulation.files import value_in, with_value
 from tests.simulation.leases import Interval
@@ -105,7 +105,7 @@ class Safety:
     async def freeze(self, world: World) -> None:
         start = BEGINNING + timedelta(seconds=int(world.clock.monotonic()))
         end = start + timedelta(seconds=world.random.randrange(20, 90))
-        self.wishes = {**self.wishes, "freezes": [{"start": timestamp(start), "end": timestamp(end)}]}
+        self.wishes = {**self.wishes, "freezes": [{"start": write_timestamp(start), "end": write_timestamp(end)}]}
         await self._put(world)
 
     async def skip(self, world: World) -> None:
@@ -273,6 +273,6 @@ def allows(spec: Mapping[str, Any], at: float, grace: float) -> bool:
     moment = BEGINNING + timedelta(seconds=at)
     late = moment - timedelta(seconds=grace)
     for freeze in spec.get("freezes", ()):
-        if freeze["start"] <= timestamp(late) and timestamp(moment) < freeze["end"]:
+        if freeze["start"] <= write_timestamp(late) and write_timestamp(moment) < freeze["end"]:
             return False
     return not spec.get("windows") or at % 120 < 60 + grace

@@ -17,7 +17,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Clock, Query
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from image_updater.adapters.catalog import SqliteCatalog
 from sealoop.wiring import KINDS
 from tests.simulation.fakes.git import FakeGit, FakeRepository
@@ -227,7 +227,7 @@ class World:
 
 @cache
 def _definition(kind: type[Resource]) -> Manifest:
-    return crd(kind)
+    return make_crd(kind)
 
 
 def _ours(group: str, kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -164,14 +164,14 @@ def _prove_by_http(
     access: GitAccess, address: Address, redirects: bool, config: dict[str, str], environment: dict[str, str]
 ) -> None:
     if access.bearer_token:
-        config["http.extraHeader"] = f"Authorization: Bearer {access.bearer_token.text().strip()}"
+        config["http.extraHeader"] = f"Authorization: Bearer {access.bearer_token.reveal_text().strip()}"
     elif (access.username or access.password) and not redirects:
         config["http.extraHeader"] = f"Authorization: Basic {_make_basic(access)}"
     elif access.username or access.password:
         parts = urlsplit(address.url)
         config[f"credential.{parts.scheme}://{parts.netloc}.helper"] = _HELPER
         environment["SEALOOP_USERNAME"] = access.username
-        environment["SEALOOP_PASSWORD"] = access.password.text() if access.password else ""
+        environment["SEALOOP_PASSWORD"] = access.password.reveal_text() if access.password else ""
     if redirects:
         config["http.followRedirects"] = "initial"
 
@@ -206,7 +206,7 @@ def _prove_by_ssh(access: GitAccess, askpass: Path, environment: dict[str, str],
     if access.passphrase:
         _write_askpass(askpass)
         environment["SSH_ASKPASS"] = str(askpass)
-        environment["SEALOOP_PASSPHRASE"] = access.passphrase.text()
+        environment["SEALOOP_PASSPHRASE"] = access.passphrase.reveal_text()
 
 
 def _write_askpass(path: Path) -> None:

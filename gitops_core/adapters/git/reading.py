@@ -356,12 +356,12 @@ class MirrorTree(Tree):
     def __len__(self) -> int:
         return len(self._listing[0])
 
-    def blob(self, path: str) -> str:
+    def find_blob(self, path: str) -> str:
         with self._noticing():
             entry = self.shelf.find_entry(self.oid, path)
         return entry.oid if entry is not None and entry.mode in REGULAR else ""
 
-    def absence(self, path: str) -> str:
+    def explain_absence(self, path: str) -> str:
         parts = path.split("/")
         for above in ("/".join(parts[: end + 1]) for end in range(len(parts))):
             with self._noticing():
@@ -370,7 +370,7 @@ class MirrorTree(Tree):
                 return (
                     f"{'' if above == path else f'is below {above}, which '}is a submodule, and those are not fetched"
                 )
-        return super().absence(path)
+        return super().explain_absence(path)
 
     @property
     def links(self) -> Mapping[str, str]:

@@ -86,7 +86,7 @@ def _load_gpg(values: Mapping[str, Sensitive], about: str) -> GpgKey:
         publics = _list_keys(bytes(tsk.extract_certificate()))
         for secret, public in zip(_list_keys(bytes(tsk)), publics, strict=True):
             refuse_slow_openpgp(secret, public)
-        signer = tsk.signer(passphrase.text() if passphrase else None)
+        signer = tsk.signer(passphrase.reveal_text() if passphrase else None)
     except TooSlow as error:
         raise SigningFailed(f"{about}: the key in git.asc {error}") from None
     except Exception as error:

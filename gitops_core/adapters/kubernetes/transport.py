@@ -231,7 +231,7 @@ class Transport:
             else:
                 headers.add(name, value)
         if identity.authorization is not None:
-            value = identity.authorization.text()
+            value = identity.authorization.reveal_text()
             if not value.isprintable():  # also keeps a line feed from beginning another header
                 raise ConfigurationError("the token holds a character that a header cannot carry")
             headers["Authorization"] = value

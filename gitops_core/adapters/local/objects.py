@@ -29,7 +29,7 @@ from gitops_core.errors import (
     KindUnknown,
     NotFound,
 )
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, timestamp
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, write_timestamp
 from gitops_core.ports import ApiResource, Chance, Clock
 from gitops_core.schema import is_identical
 
@@ -226,7 +226,7 @@ class Objects:
             self._drop(serving, new, body)
             return serving.show(new)
         if serving.kind == CRD:
-            new = establish(new, timestamp(self._clock.now()))
+            new = establish(new, write_timestamp(self._clock.now()))
         self.store.put(serving.group_kind, new, body or None)
         if serving.kind == CRD:
             self._custom = None
@@ -274,7 +274,7 @@ class Objects:
         if not finalizers:
             del metadata["finalizers"]
         if "deletionTimestamp" not in metadata:
-            metadata["deletionTimestamp"] = timestamp(self._clock.now())
+            metadata["deletionTimestamp"] = write_timestamp(self._clock.now())
             if "generation" in metadata:
                 metadata["generation"] += 1
         marked = {**live, "metadata": metadata}

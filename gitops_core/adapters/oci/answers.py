@@ -110,9 +110,11 @@ def _read_cause(answer: Answer) -> str:
 def _mute(text: str, access: RegistryAccess) -> str:
     """Remove passwords and tokens: a registry that repeats what it was sent must not bring them into a status."""
     credentials = access.credentials
-    secrets = [secret.text() for secret in credentials.secrets]
+    secrets = [secret.reveal_text() for secret in credentials.secrets]
     if credentials.password is not None:  # as the header has it
-        secrets.append(base64.b64encode(f"{credentials.username}:{credentials.password.text()}".encode()).decode())
+        secrets.append(
+            base64.b64encode(f"{credentials.username}:{credentials.password.reveal_text()}".encode()).decode()
+        )
     for secret in secrets:
         text = text.replace(secret, "***")
     return _PROOF.sub(lambda match: f"{match[1] or ''}***", text)

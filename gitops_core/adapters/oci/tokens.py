@@ -48,7 +48,7 @@ class _Token(NamedTuple):
 
     @property
     def header(self) -> str:
-        return f"Bearer {self.value.text()}"
+        return f"Bearer {self.value.reveal_text()}"
 
 
 class _Wanted(NamedTuple):
@@ -102,7 +102,7 @@ class Tokens:
             RegistryDenied, RegistryUnavailable: by the token server.
         """
         if access.credentials.bearer_token is not None:
-            return f"Bearer {access.credentials.bearer_token.text()}"
+            return f"Bearer {access.credentials.bearer_token.reveal_text()}"
         if challenge is None:
             return ""
         if challenge.scheme == "basic":
@@ -156,7 +156,7 @@ class Tokens:
                 "scope": " ".join(scopes),
                 "grant_type": "refresh_token",
                 "client_id": "sealoop",
-                "refresh_token": credentials.identity_token.text(),
+                "refresh_token": credentials.identity_token.reveal_text(),
             }
             return await self._ask("POST", urlunsplit(parts._replace(query="", fragment="")), wanted.access, {}, form)
         service = [("service", wanted.service)] if wanted.service else []
@@ -171,7 +171,7 @@ class Tokens:
 def _make_basic(credentials: Credentials) -> str:
     if not credentials.username and credentials.password is None:
         return ""
-    password = credentials.password.text() if credentials.password is not None else ""
+    password = credentials.password.reveal_text() if credentials.password is not None else ""
     return aiohttp.encode_basic_auth(credentials.username, password)
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from gitops_core.meta import Kind, Manifest, ObjectRef, timestamp
+from gitops_core.meta import Kind, Manifest, ObjectRef, write_timestamp
 
 DEPLOYMENT = Kind("apps", "v1", "Deployment")
 REPLICA_SET = Kind("apps", "v1", "ReplicaSet")
@@ -228,14 +228,14 @@ def _make_progressing(deployment: Manifest, name: str, *, complete: bool, moved:
         text = f'ReplicaSet "{name}" has successfully progressed.'
         return _make_condition(before, "Progressing", "True", "NewReplicaSetAvailable", text, now=now)
     if last is not None and observed and not moved:
-        since = datetime.fromisoformat(last.get("lastUpdateTime", timestamp(now)))
+        since = datetime.fromisoformat(last.get("lastUpdateTime", write_timestamp(now)))
         deadline = timedelta(seconds=deployment["spec"].get("progressDeadlineSeconds") or _DEADLINE_SECONDS)
         if last["status"] == "False" or (last["reason"] != "NewReplicaSetAvailable" and now - since >= deadline):
             text = f'ReplicaSet "{name}" has timed out progressing.'
             return _make_condition(before, "Progressing", "False", "ProgressDeadlineExceeded", text, now=now)
     text = f'ReplicaSet "{name}" is progressing.'
     said = _make_condition(before, "Progressing", "True", "ReplicaSetUpdated", text, now=now)
-    return said if observed and not moved else {**said, "lastUpdateTime": timestamp(now)}
+    return said if observed and not moved else {**said, "lastUpdateTime": write_timestamp(now)}
 
 
 def _make_condition(
@@ -247,7 +247,7 @@ def _make_condition(
     if all(last.get(key) == value for key, value in said.items()):
         return dict(last)
     turned = last.get("lastTransitionTime") if last.get("status") == status else None
-    return {**said, "lastTransitionTime": turned or timestamp(now), "lastUpdateTime": timestamp(now)}
+    return {**said, "lastTransitionTime": turned or write_timestamp(now), "lastUpdateTime": write_timestamp(now)}
 
 
 # ReplicaSets, StatefulSets, DaemonSets, Jobs
@@ -343,14 +343,14 @@ def _plan_job(job: Manifest, world: World, now: datetime) -> Iterator[Action]:
     active = len(pods) - done
     for _ in range(min(parallel - active, wanted - done - active)):
         yield Create(_make_pod(job, _make_job_labels(job), generate_name=f"{job['metadata']['name']}-"))
-    status: dict[str, Any] = {"startTime": before.get("startTime") or timestamp(now), "ready": 0}
+    status: dict[str, Any] = {"startTime": before.get("startTime") or write_timestamp(now), "ready": 0}
     status |= {"active": active} if active else {}
     status |= {"succeeded": done} if done else {}
     if done >= wanted:
         text = "Reached expected number of succeeded pods"
         types = ("SuccessCriteriaMet", "Complete")
         status["conditions"] = [_make_condition(before, t, "True", "CompletionsReached", text, now=now) for t in types]
-        status["completionTime"] = timestamp(now)
+        status["completionTime"] = write_timestamp(now)
     yield from _patch_status(job, status)
 
 
@@ -394,7 +394,7 @@ def _plan_pod(pod: Manifest, images: Images, now: datetime) -> Iterator[Action]:
     here = all(images[image] for image in wanted)
     before = pod.get("status") or {}
     finished = here and any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences") or ())
-    started = before.get("startTime") or timestamp(now)
+    started = before.get("startTime") or write_timestamp(now)
     phase = "Succeeded" if finished else "Running" if here else "Pending"
     names = ", ".join(container["name"] for container in pod["spec"].get("containers") or ())
     unready = ("False", "ContainersNotReady", f"containers with unready status: [{names}]")
@@ -419,7 +419,7 @@ def _make_pod_condition(
     last: Mapping[str, Any] = next((c for c in before.get("conditions") or () if c["type"] == type_), {})
     turned = last.get("lastTransitionTime") if last.get("status") == status else None
     texts = {key: text for key, text in (("reason", reason), ("message", message)) if text}
-    return {"type": type_, "status": status, "lastTransitionTime": turned or timestamp(now), **texts}
+    return {"type": type_, "status": status, "lastTransitionTime": turned or write_timestamp(now), **texts}
 
 
 def _make_container(
@@ -427,11 +427,11 @@ def _make_container(
 ) -> dict[str, Any]:
     image = container.get("image", "")
     if finished:
-        at = timestamp(now)
+        at = write_timestamp(now)
         ended = {"exitCode": 0, "reason": "Completed", "startedAt": at, "finishedAt": at}
         state: dict[str, Any] = {"terminated": ended}
     elif here:
-        state = {"running": {"startedAt": timestamp(now)}}
+        state = {"running": {"startedAt": write_timestamp(now)}}
     elif images[image]:
         state = {"waiting": {"reason": "ContainerCreating"}}
     elif images[image] is None:

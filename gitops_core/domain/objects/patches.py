@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from gitops_core.schema import without_nulls
+from gitops_core.schema import drop_nulls
 
 
 class PatchFailed(ValueError):
@@ -24,7 +24,7 @@ def apply_merge_patch(document: Any, patch: Any) -> Any:
     {'b': {'c': 4, 'd': 3}}
     """
     if not isinstance(document, Mapping):
-        return without_nulls(patch)  # where nothing was, the API server's library drops nulls, also in lists
+        return drop_nulls(patch)  # where nothing was, the API server's library drops nulls, also in lists
     if not isinstance(patch, Mapping):
         return patch
     merged = dict(document)

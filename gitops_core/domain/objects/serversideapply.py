@@ -32,7 +32,7 @@ from gitops_core.domain.objects.typedvalues import (
     reconcile,
     remove,
 )
-from gitops_core.meta import Manifest, timestamp
+from gitops_core.meta import Manifest, write_timestamp
 
 Types = Callable[[str], Type | None]
 """The type of the object at hand in an apiVersion; None when that version is served no more."""
@@ -226,7 +226,7 @@ def _update(live: Manifest, new: Manifest, managed: dict[Manager, Owned], writer
     if taken:
         manager = writer.make_manager("Update")
         before = managed[manager].fields if manager in managed else NOTHING
-        managed[manager] = Owned(taken | before, writer.version, timestamp(writer.now))
+        managed[manager] = Owned(taken | before, writer.version, write_timestamp(writer.now))
     return _cap(managed)
 
 
@@ -315,7 +315,7 @@ def _apply(
     settled.pop(manager, None)
     unchanged = is_equal(live, merged)
     if kept:
-        settled[manager] = Owned(kept, writer.version, time if unchanged else timestamp(writer.now))
+        settled[manager] = Owned(kept, writer.version, time if unchanged else write_timestamp(writer.now))
     return dict(live) if unchanged else complete(merged), settled
 
 

@@ -23,7 +23,7 @@ from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, spell
 from gitops_core.domain.objects.serversideapply import OwnedByOthers, Types, Writer
 from gitops_core.domain.objects.typedvalues import TypeFault, is_equal
 from gitops_core.errors import ApplyConflict, BadRequest, Conflict, FieldConflict, FieldFault, Invalid
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, timestamp
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, write_timestamp
 from gitops_core.schema import is_identical
 
 Object = dict[str, Any]
@@ -166,7 +166,7 @@ def _place(serving: Serving, sent: Manifest) -> Object:
 
 
 def _begin(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
-    metadata = {**new["metadata"], "uid": uid, "creationTimestamp": timestamp(now)}
+    metadata = {**new["metadata"], "uid": uid, "creationTimestamp": write_timestamp(now)}
     metadata.pop("generation", None)
     if serving.counts:
         metadata["generation"] = 1

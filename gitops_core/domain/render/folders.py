@@ -50,9 +50,9 @@ class PlacedTree(Tree):
     def __getitem__(self, path: str) -> bytes:
         return self._tree[self._paths[path]]
 
-    def absence(self, path: str) -> str:
+    def explain_absence(self, path: str) -> str:
         prefix = f"{self._folder}/" if self._folder else ""
-        return self._tree.absence(path.removeprefix(prefix)) if path.startswith(prefix) else ""
+        return self._tree.explain_absence(path.removeprefix(prefix)) if path.startswith(prefix) else ""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
@@ -290,7 +290,7 @@ class _Reader:
     def _make_refusal(self, target: str, place: str) -> ManifestInvalid:
         if target in self.known:
             return ManifestInvalid(f"{place}: {target or '.'} is a folder, where a file is expected")
-        reason = self.files.absence(target)
+        reason = self.files.explain_absence(target)
         if not reason:
             reason = "is not in the repository; remote bases and files of the machine are refused"
         return ManifestInvalid(f"{place}: {target} {reason}")
@@ -321,7 +321,7 @@ def _read_folder(files: Tree, folder: str) -> Mapping[str, Any]:
     path = find_kustomization(files, folder)
     if path is None:
         names = [posixpath.join(folder, name) for name in NAMES]
-        reason = next((f" ({name} {why})" for name in names if (why := files.absence(name))), "")
+        reason = next((f" ({name} {why})" for name in names if (why := files.explain_absence(name))), "")
         raise ManifestInvalid(f"{folder or '.'} has no kustomization file{reason}, but is used as a resource")
     return read_kustomization(files, path)
 

@@ -270,10 +270,10 @@ class SelectedTree(Tree):
     def __getitem__(self, path: str) -> bytes:
         return self._tree[self._paths[path]]
 
-    def absence(self, path: str) -> str:
+    def explain_absence(self, path: str) -> str:
         if path in self._tree or (path in self._links and not self._rules.keeps(self._prefix + path)):
             return "is ignored (.sourceignore, spec.ignore or the defaults for these)"
-        return self._tree.absence(path)
+        return self._tree.explain_absence(path)
 
     @property
     def links(self) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ Source: Go, time.Duration.String; Flux, KustomizationSpec.GetTimeout.
 from __future__ import annotations
 
 from gitops_core.api import KustomizationSpec
-from gitops_core.meta import seconds
+from gitops_core.meta import parse_duration
 
 SHORTEST_TIMEOUT = 30.0
 
@@ -37,7 +37,7 @@ def _write_decimal(amount: int, unit: int) -> str:
 
 def get_timeout(spec: KustomizationSpec) -> float:
     """Return the seconds that health checks may take: the spec's, else the interval less 30 s; never under 30 s."""
-    chosen = seconds(spec.timeout) if spec.timeout else seconds(spec.interval) - 30.0
+    chosen = parse_duration(spec.timeout) if spec.timeout else parse_duration(spec.interval) - 30.0
     return max(SHORTEST_TIMEOUT, chosen)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from gitops_core.domain.objects.secrets import encode_strings
 from gitops_core.domain.sync.takeover import REMOVED_ANNOTATIONS, REMOVED_LABELS
 from gitops_core.meta import Kind, Manifest
-from gitops_core.schema import without_nulls
+from gitops_core.schema import drop_nulls
 
 Fields = dict[str, Any]
 Change = Callable[[Fields], Fields]
@@ -84,7 +84,7 @@ def normalize(manifest: Manifest) -> Fields:
     found = {name: value for name, value in manifest.items() if name != "status"}
     found["metadata"] = _clean_metadata(manifest["metadata"])
     if kind.group in NATIVE_GROUPS:
-        found = without_nulls(found)
+        found = drop_nulls(found)
     if kind == Kind("", "v1", "Secret"):
         found = _encode_secret(found)
     if kind == Kind("", "v1", "Service"):

@@ -25,7 +25,7 @@ class NamespaceBound(Forwarding):
 
     namespace: str
 
-    def before(self, request: Request) -> None:
+    def check(self, request: Request) -> None:
         match request.about:
             case Query(kind=kind, namespace=namespace):
                 where = f"namespace {namespace!r}" if namespace else "all namespaces"

@@ -28,7 +28,7 @@ from gitops_core.ports import (
 )
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.authority.leave import Fence, behind
-from gitops_core.runtime.watching.informers import version_of
+from gitops_core.runtime.watching.informers import parse_resource_version
 
 A = TypeVar("A")
 
@@ -56,7 +56,7 @@ class FencedCluster(Forwarding):
         with behind(self.fence):
             answer = await send()
         if isinstance(answer, Mapping) and not request.dry_run and (written := WRITTEN.get()) is not None:
-            version = version_of(answer["metadata"].get("resourceVersion", ""))
+            version = parse_resource_version(answer["metadata"].get("resourceVersion", ""))
             written[self.target, ObjectRef.of(answer)] = version
         return answer
 

@@ -1,7 +1,7 @@
 """A cluster handle that forwards everything: who wraps a cluster overrides one of two hooks, and no signature again.
 
-request ── before: may refuse ── carry: around the sending ── inner cluster
-watch   ── before: may refuse ──────────────────────────────── inner cluster
+request ── check: may refuse ── carry: around the sending ── inner cluster
+watch   ── check: may refuse ─────────────────────────────── inner cluster
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Forwarding:
 
     inner: Cluster
 
-    def before(self, request: Request) -> None:
-        """Refuse `request` by raising; asked about every request, and about a watch when it is made."""
+    def check(self, request: Request) -> None:
+        """Check `request`, and raise to refuse it: asked about every request, and about a watch when it is made."""
 
     async def carry(self, request: Request, send: Callable[[], Awaitable[A]]) -> A:
         """Send a request that is no watch, and return what is to be answered."""
@@ -59,23 +59,23 @@ class Forwarding:
         return await self.inner.list_api_resources()
 
     async def get(self, ref: ObjectRef) -> Manifest | None:
-        return await self._sent(Request("get", ref), partial(self.inner.get, ref))
+        return await self._send(Request("get", ref), partial(self.inner.get, ref))
 
     async def list(self, query: Query, type_: type[T], *, limit: int = 500, continue_token: str = "") -> Page[T]:
         async def send() -> Page[T]:
             return await self.inner.list(query, type_, limit=limit, continue_token=continue_token)
 
-        return await self._sent(Request("list", query), send)
+        return await self._send(Request("list", query), send)
 
     def watch(
         self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
     ) -> AsyncIterator[WatchEvent[T]]:
-        self.before(Request("watch", query))
+        self.check(Request("watch", query))
         return self.inner.watch(query, type_, resource_version, seconds=seconds)
 
     async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
         send = partial(self.inner.create, manifest, field_manager=field_manager, dry_run=dry_run)
-        return await self._sent(Request("create", manifest, dry_run), send)
+        return await self._send(Request("create", manifest, dry_run), send)
 
     async def replace(
         self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
@@ -83,13 +83,13 @@ class Forwarding:
         send = partial(
             self.inner.replace, manifest, field_manager=field_manager, subresource=subresource, dry_run=dry_run
         )
-        return await self._sent(Request("replace", manifest, dry_run), send)
+        return await self._send(Request("replace", manifest, dry_run), send)
 
     async def apply(
         self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
     ) -> Manifest:
         send = partial(self.inner.apply, manifest, field_manager=field_manager, force=force, dry_run=dry_run)
-        return await self._sent(Request("apply", manifest, dry_run), send)
+        return await self._send(Request("apply", manifest, dry_run), send)
 
     async def patch(
         self,
@@ -103,7 +103,7 @@ class Forwarding:
         send = partial(
             self.inner.patch, ref, patch, field_manager=field_manager, subresource=subresource, dry_run=dry_run
         )
-        return await self._sent(Request("patch", ref, dry_run), send)
+        return await self._send(Request("patch", ref, dry_run), send)
 
     async def delete(
         self,
@@ -122,17 +122,17 @@ class Forwarding:
             propagation=propagation,
             dry_run=dry_run,
         )
-        await self._sent(Request("delete", ref, dry_run), send)
+        await self._send(Request("delete", ref, dry_run), send)
 
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
-        return self._around(self.inner.impersonate(user, groups))
+        return self._wrap(self.inner.impersonate(user, groups))
 
     def connect_apart(self) -> Cluster:
         return self._around(self.inner.connect_apart())
 
-    def _around(self, inner: Cluster) -> Self:
+    def _wrap(self, inner: Cluster) -> Self:
         return dataclasses.replace(self, inner=inner)
 
-    async def _sent(self, request: Request, send: Callable[[], Awaitable[A]]) -> A:
-        self.before(request)
+    async def _send(self, request: Request, send: Callable[[], Awaitable[A]]) -> A:
+        self.check(request)
         return await self.carry(request, send)

@@ -100,7 +100,7 @@ class Leadership:
             "holderIdentity": "",
             "leaseDurationSeconds": 1,
             "acquireTime": spec["acquireTime"],
-            "renewTime": _micro_time(self._clock.now()),
+            "renewTime": _write_micro_time(self._clock.now()),
             "leaseTransitions": spec.get("leaseTransitions", 0),
         }
         lease, self._lease = self._lease, None
@@ -166,7 +166,7 @@ class Leadership:
                 "apiVersion": LEASE.api_version,
                 "kind": LEASE.kind,
                 "metadata": {"name": s.name, "namespace": s.namespace},
-                "spec": self._spec({}),
+                "spec": self._make_spec({}),
             },
             field_manager=FIELD_MANAGER,
         )
@@ -175,14 +175,14 @@ class Leadership:
     async def _store(self, lease: Manifest) -> bool:
         """Write ourselves into the lease as we read it. Raises Conflict: somebody was faster."""
         self._lease = await self._cluster.replace(
-            {**lease, "spec": {**(lease.get("spec") or {}), **self._spec(lease.get("spec") or {})}},
+            {**lease, "spec": {**(lease.get("spec") or {}), **self._make_spec(lease.get("spec") or {})}},
             field_manager=FIELD_MANAGER,
         )
         self._seen_spec, self._seen_at = self._lease["spec"], self._clock.monotonic()
         return True
 
-    def _spec(self, before: Mapping[str, Any]) -> dict[str, Any]:
-        now = _micro_time(self._clock.now())
+    def _make_spec(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        now = _write_micro_time(self._clock.now())
         kept = before.get("holderIdentity") == self._identity
         transitions = int(before.get("leaseTransitions") or 0)
         return {
@@ -194,10 +194,10 @@ class Leadership:
         }
 
 
-def _micro_time(moment: datetime) -> str:
-    """Spell a time as a MicroTime, in UTC.
+def _write_micro_time(moment: datetime) -> str:
+    """Write a time as a MicroTime, in UTC.
 
-    >>> _micro_time(datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC))
+    >>> _write_micro_time(datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC))
     '2026-01-02T03:04:05.000006Z'
     """
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

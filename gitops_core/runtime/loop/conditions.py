@@ -46,8 +46,8 @@ class Part(NamedTuple):
     message: str
 
 
-def results_of(result: Outcome | Exception) -> list[Part]:
-    """Return the conditions that say what came of a reconciliation; the last one is Ready."""
+def make_parts(result: Outcome | Exception) -> list[Part]:
+    """Make the conditions that say what came of a reconciliation; the last one is Ready."""
     match result:
         case Outcome(ready="True", reason=reason, message=message):
             return [Part("Ready", "True", reason, message)]
@@ -70,7 +70,7 @@ def results_of(result: Outcome | Exception) -> list[Part]:
             ]
 
 
-def conditions_after(
+def make_conditions(
     main: Iterable[Part],
     result: Outcome | Exception,
     wanted: Resource,
@@ -78,38 +78,38 @@ def conditions_after(
     unsupported: Sequence[str],
     generation: int | None,
 ) -> tuple[Condition, ...]:
-    """Return all conditions to store: ours, the kind's own, and a newer peer's, each dated by its last transition.
+    """Make all conditions to store: ours, the kind's own, and a newer peer's, each dated by its last transition.
 
     Args:
-        main: what is said of the result, as results_of() has it.
+        main: what is said of the result, as make_parts() has it.
         generation: that stands in ours; None for none.
     """
-    previous = {c.type: c for c in status_of(wanted).conditions}
+    previous = {c.type: c for c in get_status(wanted).conditions}
     stated = {condition.type: condition for condition in getattr(result, "conditions", ())}
-    parts = [_restated(part, stated) for part in main if not _left_out(part, stated)]
+    parts = [_restate(part, stated) for part in main if not _is_left_out(part, stated)]
     if unsupported:
-        parts.append(Part(UNSUPPORTED, "True", "FieldsNotSupported", unsupported_message(unsupported)))
+        parts.append(Part(UNSUPPORTED, "True", "FieldsNotSupported", name_unsupported(unsupported)))
     complete = [
         Condition(type=p.type, status=p.status, reason=p.reason, message=p.message, observed_generation=generation)
         for p in parts
     ]
-    complete += [_with_generation(c, generation) for type_, c in stated.items() if type_ not in _OURS]
+    complete += [_set_generation(c, generation) for type_, c in stated.items() if type_ not in _OURS]
     gone = () if _is_partial(result) else wanted.OWN_CONDITIONS
-    complete += _kept(previous.values(), {c.type for c in complete} | _OURS, gone)
-    return tuple(_dated(condition, previous.get(condition.type), now) for condition in complete)
+    complete += _list_kept(previous.values(), {c.type for c in complete} | _OURS, gone)
+    return tuple(_date(condition, previous.get(condition.type), now) for condition in complete)
 
 
-def unsupported_message(paths: Sequence[str]) -> str:
+def name_unsupported(paths: Sequence[str]) -> str:
     """Name the set fields that are not acted on.
 
-    >>> unsupported_message(["spec.verify", "spec.include"])
+    >>> name_unsupported(["spec.verify", "spec.include"])
     'set but not acted on: spec.verify, spec.include'
     """
-    return told(f"set but not acted on: {', '.join(paths)}")
+    return cut_message(f"set but not acted on: {', '.join(paths)}")
 
 
-def refused_status(result: Outcome | Exception, refusal: Exception) -> TransientError:
-    """Return what to say, in a short status, of an object whose status the API server refuses."""
+def make_status_refusal(result: Outcome | Exception, refusal: Exception) -> TransientError:
+    """Make what to say, in a short status, of an object whose status the API server refuses."""
     match result:
         case Outcome(message=message):
             said = message
@@ -122,30 +122,30 @@ def refused_status(result: Outcome | Exception, refusal: Exception) -> Transient
     return TransientError(message, reason="StatusRefused", retry_after=getattr(result, "retry_after", None))
 
 
-def _restated(part: Part, stated: dict[str, Condition]) -> Part:
-    """Return `part` with reason and message of the result's own condition of that type."""
+def _restate(part: Part, stated: dict[str, Condition]) -> Part:
+    """Restate `part` with reason and message of the result's own condition of that type."""
     if (own := stated.get(part.type)) is None:
         return part
     return part._replace(reason=own.reason or part.reason, message=own.message)
 
 
-def _left_out(part: Part, stated: dict[str, Condition]) -> bool:
+def _is_left_out(part: Part, stated: dict[str, Condition]) -> bool:
     own = stated.get(part.type)
     return part.type == "Reconciling" and own is not None and own.status == "False"
 
 
-def _kept(previous: Iterable[Condition], named: set[str], removed: Iterable[str]) -> list[Condition]:
+def _list_kept(previous: Iterable[Condition], named: set[str], removed: Iterable[str]) -> list[Condition]:
     gone = named | set(removed)
     return [condition for condition in previous if condition.type not in gone]
 
 
-def _with_generation(condition: Condition, generation: int | None) -> Condition:
+def _set_generation(condition: Condition, generation: int | None) -> Condition:
     return msgspec.structs.replace(condition, observed_generation=generation)
 
 
-def _dated(condition: Condition, before: Condition | None, now: datetime) -> Condition:
+def _date(condition: Condition, before: Condition | None, now: datetime) -> Condition:
     """Date `condition` by when its status last changed, in whole seconds as Kubernetes keeps times."""
-    condition = msgspec.structs.replace(condition, message=told(condition.message))
+    condition = msgspec.structs.replace(condition, message=cut_message(condition.message))
     if before is not None and before.status == condition.status and before.last_transition_time is not None:
         since = before.last_transition_time
     else:
@@ -153,19 +153,19 @@ def _dated(condition: Condition, before: Condition | None, now: datetime) -> Con
     return msgspec.structs.replace(condition, last_transition_time=since)
 
 
-def base_after(result: Outcome | Exception, wanted: Resource) -> Status:
-    """Return the status that the result carries, or the stored one: without the conditions that follow from it."""
-    carried = _carried_by(result)
-    return carried if isinstance(carried, Status) else status_of(wanted)
+def choose_base(result: Outcome | Exception, wanted: Resource) -> Status:
+    """Choose the status that the result carries, or the stored one: without the conditions that follow from it."""
+    carried = _find_carried(result)
+    return carried if isinstance(carried, Status) else get_status(wanted)
 
 
-def status_of(wanted: Resource) -> Status:
+def get_status(wanted: Resource) -> Status:
     return wanted.status if isinstance(wanted.status, Status) else Status()
 
 
-def ready_of(live: Resource) -> str:
+def get_ready(live: Resource) -> str:
     """Return the status of the Ready condition, Unknown without one."""
-    return ready.status if (ready := status_of(live).ready) is not None else "Unknown"
+    return ready.status if (ready := get_status(live).ready) is not None else "Unknown"
 
 
 def is_final(result: Outcome | Exception) -> bool:
@@ -173,10 +173,10 @@ def is_final(result: Outcome | Exception) -> bool:
     return isinstance(result, StalledError) or (isinstance(result, Outcome) and result.ready == "True")
 
 
-def _carried_by(result: Outcome | Exception) -> Wire | None:
+def _find_carried(result: Outcome | Exception) -> Wire | None:
     return result.status if isinstance(result, Outcome | GitOpsError) else None
 
 
 def _is_partial(result: Outcome | Exception) -> bool:
     """Tell whether the result says nothing about the kind's own conditions: a failure that carried no status."""
-    return isinstance(result, Exception) and _carried_by(result) is None
+    return isinstance(result, Exception) and _find_carried(result) is None

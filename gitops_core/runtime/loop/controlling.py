@@ -36,19 +36,19 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, Wire
 from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Query
 from gitops_core.runtime.authority.fencing import WRITTEN
 from gitops_core.runtime.authority.leave import FENCE, Fence
-from gitops_core.runtime.loop.conditions import REQUESTED_AT, UNSUPPORTED, refused_status, unsupported_message
+from gitops_core.runtime.loop.conditions import REQUESTED_AT, UNSUPPORTED, make_status_refusal, name_unsupported
 from gitops_core.runtime.loop.queue import Priority, WorkQueue
 from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Controller, Outcome, Watch
 from gitops_core.runtime.repetition import Repetition
-from gitops_core.runtime.retry import delay_after
+from gitops_core.runtime.retry import choose_delay
 from gitops_core.runtime.sharing.computing import on_account_of
 from gitops_core.runtime.timers import Timers
 from gitops_core.runtime.watching.informers import PAGE, Informer, Informers, Listener
 from gitops_core.runtime.watching.observing import Observer, wake_referrers
 from gitops_core.runtime.watching.references import ReferenceIndex
-from gitops_core.schema import from_manifest, unsupported
+from gitops_core.schema import list_unsupported, read_manifest
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
@@ -115,12 +115,12 @@ class ControllerLoop(Generic[R]):
         self._states: dict[ObjectKey, str] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._stopping = False
-        mirrored, *sources = queries_of(controller, around.namespace, around.labels)
+        mirrored, *sources = list_queries(controller, around.namespace, around.labels)
         self._informer: Informer[R] = around.informers.acquire(*mirrored)
         self._sources: list[tuple[Informer[Any], Listener]] = []
         for watch, (query, type_) in zip(controller.watches, sources, strict=True):
             self._subscribe(watch, around.informers.acquire(query, type_))
-        self._informer.subscribe(self._object_changed)
+        self._informer.subscribe(self._note_change)
 
     # life
 
@@ -129,7 +129,7 @@ class ControllerLoop(Generic[R]):
             name = f"{self.kind.KIND.kind} worker {number}"
             self._workers.append(group.create_task(self._work(), name=name))
 
-    async def synced(self) -> None:
+    async def wait_until_synced(self) -> None:
         """Wait until the objects are known, and those of the kinds they name as far as the cluster serves them."""
         await self._informer.synced.wait()
         for source, _ in self._sources:
@@ -139,7 +139,7 @@ class ControllerLoop(Generic[R]):
         """Put what was mirrored before this loop into its queue; others have their turn meanwhile."""
         for number, key in enumerate(tuple(self._informer.objects), 1):
             if key not in self._states and (present := self._informer.objects.get(key)) is not None:
-                self._object_changed(None, present)
+                self._note_change(None, present)
             if number % PAGE == 0:
                 await asyncio.sleep(0)
 
@@ -164,7 +164,7 @@ class ControllerLoop(Generic[R]):
     def close(self) -> None:
         """Leave the mirrors to the next term; nothing may be under way any more."""
         self._observer.close()
-        for informer, listener in ((self._informer, self._object_changed), *self._sources):
+        for informer, listener in ((self._informer, self._note_change), *self._sources):
             informer.unsubscribe(listener)
             self._around.informers.release(informer)
 
@@ -175,7 +175,7 @@ class ControllerLoop(Generic[R]):
         if (run := self._running.get(key)) is not None:
             before = run.causes.get(changed, version)
             run.causes[changed] = -1 if version < 0 else max(before, version)
-        elif not _explained(version, self._written.get(key, {}).get(changed)):
+        elif not _is_explained(version, self._written.get(key, {}).get(changed)):
             self._add(key)
 
     def _subscribe(self, watch: Watch, source: Informer[Any]) -> None:
@@ -186,7 +186,7 @@ class ControllerLoop(Generic[R]):
         source.subscribe(listen)
         self._sources.append((source, listen))
 
-    def _object_changed(self, old: R | None, new: R | None) -> None:
+    def _note_change(self, old: R | None, new: R | None) -> None:
         if new is None:
             if old is not None:
                 self._forget(old.key)
@@ -239,18 +239,18 @@ class ControllerLoop(Generic[R]):
 
     def _end(self, key: ObjectKey, run: _Run) -> None:
         del self._running[key]
-        named = self._index.references(key)
+        named = self._index.list_references(key)
         written = {ref: version for (target, ref), version in run.written.items() if target == OWN}
         self._written[key] = {
             ref: version
             for ref, version in written.items()
-            if ref in named or _everything(ref) in named or self._observer.names(key, ref)
+            if ref in named or _widen(ref) in named or self._observer.names(key, ref)
         }
         if key not in self._informer.objects:
             self._forget(key)  # it went while it was looked at
-        elif any(not _explained(version, written.get(ref)) for ref, version in run.causes.items()):
+        elif any(not _is_explained(version, written.get(ref)) for ref, version in run.causes.items()):
             self._add(key)
-        self.queue.done(key)
+        self.queue.give_back(key)
 
     async def _look(self, key: ObjectKey, run: _Run) -> None:
         wanted = self._informer.objects.get(key)
@@ -259,7 +259,7 @@ class ControllerLoop(Generic[R]):
             return
         began = self._around.clock.monotonic()
         try:
-            result = await self._result_for(wanted)
+            result = await self._reconcile(wanted)
         except Conflict as conflict:  # the object changed while we wrote its finalizers
             self._schedule(key, conflict)
             return
@@ -278,8 +278,8 @@ class ControllerLoop(Generic[R]):
         self._observer.update(key, stored.watch if isinstance(stored, Outcome) else (), run.since)
         self._schedule(key, stored)
 
-    async def _result_for(self, wanted: R) -> Outcome | Exception | None:
-        """Return what came of looking at `wanted`; None when there is nothing to tell."""
+    async def _reconcile(self, wanted: R) -> Outcome | Exception | None:
+        """Reconcile `wanted` and return what came of it; None when there is nothing to tell."""
         mine = wanted.FINALIZER
         if wanted.metadata.deletion_timestamp is not None:
             if not mine or mine not in wanted.metadata.finalizers:
@@ -289,10 +289,10 @@ class ControllerLoop(Generic[R]):
             wanted = await self._write_finalizers(wanted, (*wanted.metadata.finalizers, mine))
         if getattr(wanted.spec, "suspend", False):
             return None
-        return await self._guarded(wanted, self.controller.reconciler.reconcile(wanted))
+        return await self._guard(wanted, self.controller.reconciler.reconcile(wanted))
 
     async def _finalize(self, wanted: R) -> Exception | None:
-        failure = await self._guarded(wanted, self.controller.reconciler.finalize(wanted))
+        failure = await self._guard(wanted, self.controller.reconciler.finalize(wanted))
         if isinstance(failure, Exception):
             return failure
         rest = tuple(f for f in wanted.metadata.finalizers if f != wanted.FINALIZER)
@@ -303,13 +303,13 @@ class ControllerLoop(Generic[R]):
     async def _write_finalizers(self, wanted: R, finalizers: tuple[str, ...]) -> R:
         """Store these finalizers and return `wanted` with them. Raises Conflict: someone else wrote it meanwhile."""
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": wanted.metadata.resource_version}}
-        stored = await self._around.cluster.patch(wanted.ref, patch, field_manager=wanted.field_manager())
-        fresh = from_manifest(type(wanted), stored)
-        self._around.informers.written(fresh)
+        stored = await self._around.cluster.patch(wanted.ref, patch, field_manager=wanted.get_field_manager())
+        fresh = read_manifest(type(wanted), stored)
+        self._around.informers.show_written(fresh)
         return fresh
 
-    async def _guarded(self, wanted: R, work: Awaitable[T]) -> T | Exception:
-        """Return the result of a reconciler's work, or how it failed; only being cancelled goes through."""
+    async def _guard(self, wanted: R, work: Awaitable[T]) -> T | Exception:
+        """Guard a reconciler's work: return its result, or how it failed; only being cancelled goes through."""
         limit = asyncio.timeout(self._around.reconcile_timeout)
         try:
             async with limit:
@@ -354,7 +354,7 @@ class ControllerLoop(Generic[R]):
             log.error("a reconciler broke", extra=about, exc_info=result)
         told = result if isinstance(result, GitOpsError) else GitOpsError(message)
         if told.event != "None" and not isinstance(result, NotLeader):  # who lost the lease tells nothing
-            event = self.controller.teller.failure_event(reason)
+            event = self.controller.teller.name_failure_event(reason)
             self._around.events.emit(wanted, told.event, event, message, told.event_metadata)
 
     async def _store(self, wanted: R, result: Outcome | Exception) -> Outcome | Exception | None:
@@ -368,14 +368,14 @@ class ControllerLoop(Generic[R]):
         if current is None or current.metadata.uid != wanted.metadata.uid:
             return None  # gone, or another object of that name, which its arrival has put into the queue
         seen = msgspec.structs.replace(wanted, status=current.status)
-        paths = unsupported(wanted.spec, self.controller.acts_on)
+        paths = list_unsupported(wanted.spec, self.controller.acts_on)
         self._tell_unsupported(seen, paths)
         teller, clock = self.controller.teller, self._around.clock
-        failure = await self._write(current, teller.after(result, seen, clock.now(), paths))
+        failure = await self._write(current, teller.make_status(result, seen, clock.now(), paths))
         if isinstance(failure, Invalid | BadRequest):
             # What failed and was not stored would look like the success before it.
-            refused = refused_status(result, failure)
-            await self._write(current, teller.after(refused, seen, clock.now(), ()))
+            refused = make_status_refusal(result, failure)
+            await self._write(current, teller.make_status(refused, seen, clock.now(), ()))
             return refused
         return failure or result
 
@@ -398,7 +398,7 @@ class ControllerLoop(Generic[R]):
         """Warn about fields that are not acted on, once for each generation."""
         if not paths:
             return
-        message = unsupported_message(paths)
+        message = name_unsupported(paths)
         conditions = getattr(wanted.status, "conditions", ())
         if not any(_says(condition, message, wanted) for condition in conditions):
             self._around.events.emit(wanted, "Warning", "FieldsNotSupported", message, {})
@@ -410,7 +410,7 @@ class ControllerLoop(Generic[R]):
             self._failures[key] = self._failures.get(key, 0) + 1
         elif not isinstance(result, Postponed):
             self._failures.pop(key, None)
-        delay = delay_after(result, self._failures.get(key, 0), self._around.chance.random())
+        delay = choose_delay(result, self._failures.get(key, 0), self._around.chance.random())
         if delay is None:
             self.queue.unschedule(key)
         else:
@@ -425,7 +425,7 @@ class ControllerLoop(Generic[R]):
         self._around.metrics.depth.labels(self.kind.KIND.kind).set(len(self.queue))
 
     def _count_state(self, resource: R) -> None:
-        state = self.controller.teller.state(resource)
+        state = self.controller.teller.tell_state(resource)
         before = self._states.get(resource.key)
         if before != state:
             kind, objects = self.kind.KIND.kind, self._around.metrics.objects
@@ -435,8 +435,8 @@ class ControllerLoop(Generic[R]):
                 objects.labels(kind, before).dec()
 
 
-def queries_of(controller: Controller[Any], namespace: str, labels: str) -> tuple[tuple[Query, type[Any]], ...]:
-    """Return what is mirrored for a controller: its own objects, then each of its watches, in their order."""
+def list_queries(controller: Controller[Any], namespace: str, labels: str) -> tuple[tuple[Query, type[Any]], ...]:
+    """List what is mirrored for a controller: its own objects, then each of its watches, in their order."""
     own = Query(controller.kind.KIND, namespace=namespace, labels=labels)
     watches = (
         (dataclasses.replace(watch.query, metadata_only=watch.type_ is PartialObject), watch.type_)
@@ -456,12 +456,12 @@ def is_significant(old: Resource, new: Resource) -> bool:
     )
 
 
-def _explained(version: int, written: int | None) -> bool:
+def _is_explained(version: int, written: int | None) -> bool:
     """Tell whether a change is nothing newer than what the reconciliation wrote itself."""
     return written is not None and 0 <= version <= written
 
 
-def _everything(ref: ObjectRef) -> ObjectRef:
+def _widen(ref: ObjectRef) -> ObjectRef:
     return ObjectRef(ref.kind, ObjectKey(ref.key.namespace, "*"))
 
 

@@ -19,11 +19,11 @@ from typing import Any, Literal, NamedTuple
 
 from gitops_core.domain.objects.texts import shorten
 from gitops_core.errors import ClusterUnavailable, NotFound
-from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, timestamp
+from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, write_timestamp
 from gitops_core.ports import Chance, Clock, Cluster
 from gitops_core.recent import Recent
 from gitops_core.runtime.metrics import Metrics
-from gitops_core.runtime.retry import backoff
+from gitops_core.runtime.retry import compute_backoff
 from gitops_core.runtime.sharing.shares import Shares
 
 EVENT = Kind("", "v1", "Event")
@@ -112,7 +112,7 @@ class _Outbox:
         if not self._unfinished:
             self._done.set()
 
-    async def emptied(self) -> None:
+    async def wait_until_empty(self) -> None:
         """Wait until everything is written."""
         await self._done.wait()
 
@@ -153,7 +153,7 @@ class EventRecorder:
         """Wait until all is written, but no longer than `patience` seconds. run() must be running."""
         try:
             async with asyncio.timeout(patience):
-                await self._outbox.emptied()
+                await self._outbox.wait_until_empty()
         except TimeoutError:
             log.warning("gave up on events", extra={"left": len(self._outbox)})
 
@@ -166,10 +166,10 @@ class EventRecorder:
             if record.queued or now - record.written_at < COUNTED_EVERY:
                 return
         else:
-            record = _Record(self._new_ref(about), now, now)
+            record = _Record(self._make_ref(about), now, now)
             self._records.put(note, record, OVERHEAD + sys.getsizeof(message))
         record.queued, record.written_at = True, now
-        item = _Item(note, record, self._manifest(note, record, about, metadata))
+        item = _Item(note, record, self._make_manifest(note, record, about, metadata))
         if not self._outbox.put(item):
             self._drop(item, "QueueFull")
 
@@ -178,14 +178,16 @@ class EventRecorder:
         if self._records.get(item.note) is item.record:
             self._records.drop(item.note)
 
-    def _new_ref(self, about: Resource) -> ObjectRef:
+    def _make_ref(self, about: Resource) -> ObjectRef:
         """Make a name of its own: the object's with the time in nanoseconds, as client-go makes it."""
         self._last_name = max(self._last_name + 1, int(self._clock.now().timestamp() * 1_000_000) * 1000)
         name = f"{about.key.name[:230].rstrip('-.')}.{self._last_name:x}"
         return ObjectRef(EVENT, ObjectKey(about.key.namespace or "default", name))
 
-    def _manifest(self, note: _Note, record: _Record, about: Resource, metadata: Mapping[str, str]) -> dict[str, Any]:
-        now = timestamp(self._clock.now())
+    def _make_manifest(
+        self, note: _Note, record: _Record, about: Resource, metadata: Mapping[str, str]
+    ) -> dict[str, Any]:
+        now = write_timestamp(self._clock.now())
         key = record.ref.key
         return {
             "apiVersion": "v1",
@@ -218,12 +220,12 @@ class EventRecorder:
                 await self._send(item)
             except ClusterUnavailable as error:
                 if attempt == ATTEMPTS:
-                    self._refused(item, error)
+                    self._drop_refused(item, error)
                 else:
-                    await self._clock.sleep(error.retry_after or backoff(attempt, self._chance.random()))
+                    await self._clock.sleep(error.retry_after or compute_backoff(attempt, self._chance.random()))
                     continue
             except Exception as error:  # a leader that was deposed, or a bug: no event is worth a crash
-                self._refused(item, error)
+                self._drop_refused(item, error)
             return
 
     async def _send(self, item: _Item) -> None:
@@ -238,7 +240,7 @@ class EventRecorder:
             await self._cluster.create(item.manifest | {"count": item.record.count}, field_manager=manager)
             item.record.created = True
 
-    def _refused(self, item: _Item, error: Exception) -> None:
+    def _drop_refused(self, item: _Item, error: Exception) -> None:
         reason = getattr(error, "reason", type(error).__name__)
         log.warning(
             "dropped an event", extra={"object": str(item.note.ref), "reason": item.note.reason, "cause": reason}

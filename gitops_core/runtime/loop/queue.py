@@ -33,7 +33,7 @@ class Priority(IntEnum):
     PERIODIC = 1
 
 
-def nobodys(key: object) -> str:
+def find_no_owner(key: object) -> str:
     return ""
 
 
@@ -44,7 +44,7 @@ class WorkQueue(Generic[K]):
         owner_of: the namespace that a key is of; "" for none.
     """
 
-    def __init__(self, timers: Timers, workers: int = 1, owner_of: Callable[[K], str] = nobodys) -> None:
+    def __init__(self, timers: Timers, workers: int = 1, owner_of: Callable[[K], str] = find_no_owner) -> None:
         self._timers = timers
         self._shares, self._owner_of = Shares(workers), owner_of
         self._waiting: dict[K, Priority] = {}
@@ -84,9 +84,9 @@ class WorkQueue(Generic[K]):
         self._timers.cancel((id(self), key))
 
     async def get(self) -> K | None:
-        """Return the next key, from now on taken until done() gives it back; None once the queue is closed."""
+        """Return the next key, from now on taken until given to give_back(); None once the queue is closed."""
         while not self._closed:
-            if (key := self._next()) is not None:
+            if (key := self._take_next()) is not None:
                 return key
             self._available.clear()
             await self._available.wait()
@@ -97,7 +97,7 @@ class WorkQueue(Generic[K]):
         self._closed = True
         self._available.set()
 
-    def done(self, key: K) -> None:
+    def give_back(self, key: K) -> None:
         self._taken.discard(key)
         self._shares.give_back(self._owner_of(key))
         if self._waiting:
@@ -105,12 +105,12 @@ class WorkQueue(Generic[K]):
         if (priority := self._again.pop(key, None)) is not None:
             self.add(key, priority)
 
-    def _next(self) -> K | None:
+    def _take_next(self) -> K | None:
         order = list(Priority)
         if self._changes_in_a_row >= PATIENCE:
             order.reverse()
         for priority in order:
-            if (key := self._first(priority)) is None:
+            if (key := self._pop_first(priority)) is None:
                 continue
             self._changes_in_a_row = self._changes_in_a_row + 1 if priority is Priority.CHANGED else 0
             del self._waiting[key]
@@ -119,7 +119,7 @@ class WorkQueue(Generic[K]):
             return key
         return None
 
-    def _first(self, priority: Priority) -> K | None:
+    def _pop_first(self, priority: Priority) -> K | None:
         """Return the next key of the namespace that had its turn longest ago, of those that may have another worker."""
         lines, empty = self._lines[priority], list[str]()
         found = None

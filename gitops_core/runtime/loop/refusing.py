@@ -28,7 +28,7 @@ def refuse_unsupported(
         advice = [f"remove {removed}"] if removed else []
         advice += [f"set {path} to {_join_with_or(values)}" for path, values in found.items() if values]
         message = f"{wanted.ref} sets what is not supported yet, nothing was done: {', '.join(advice)}"
-        raise StalledError(message, reason="FieldsNotSupported").told("None", {})  # the runtime's Event says it
+        raise StalledError(message, reason="FieldsNotSupported").record_as("None", {})  # the runtime's Event says it
 
 
 def _join_with_or(values: Iterable[object]) -> str:

@@ -16,38 +16,38 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from gitops_core.meta import Condition, Resource, Status, Wire, timestamp
+from gitops_core.meta import Condition, Resource, Status, Wire, write_timestamp
 from gitops_core.ports import Cluster
-from gitops_core.runtime.loop.conditions import told
-from gitops_core.schema import from_manifest
+from gitops_core.runtime.loop.conditions import cut_message
+from gitops_core.schema import read_manifest
 
 R = TypeVar("R", bound=Resource)
 
 RUNTIME_FIELDS = frozenset({"conditions", "observedGeneration", "lastHandledReconcileAt"})
 
 
-def status_patch(old: Wire | None, new: Wire, *, leaving: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Return the merge patch that turns `old` into `new`; empty when they are equal.
+def make_status_patch(old: Wire | None, new: Wire, *, leaving: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Make the merge patch that turns `old` into `new`; empty when they are equal.
 
     Args:
         leaving: wire names of top-level fields that are not touched.
     """
-    before = {k: v for k, v in _plain(old).items() if k not in leaving}
-    after = {k: v for k, v in _plain(new).items() if k not in leaving}
-    return merge_patch(before, after)
+    before = {k: v for k, v in _make_plain(old).items() if k not in leaving}
+    after = {k: v for k, v in _make_plain(new).items() if k not in leaving}
+    return make_merge_patch(before, after)
 
 
-def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the merge patch that turns `old` into `new`.
+def make_merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the merge patch that turns `old` into `new`.
 
-    >>> merge_patch({"a": 1, "b": {"c": 1, "d": 2}, "e": 0}, {"a": 1, "b": {"c": 3, "d": 2}})
+    >>> make_merge_patch({"a": 1, "b": {"c": 1, "d": 2}, "e": 0}, {"a": 1, "b": {"c": 3, "d": 2}})
     {'b': {'c': 3}, 'e': None}
     """
     patch: dict[str, Any] = {}
     for name, value in new.items():
         before = old.get(name)
         if isinstance(value, Mapping) and isinstance(before, Mapping):
-            if inner := merge_patch(before, value):
+            if inner := make_merge_patch(before, value):
                 patch[name] = inner
         elif name not in old or before != value:
             patch[name] = value
@@ -55,30 +55,30 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     return patch
 
 
-def _plain(status: Wire | None) -> dict[str, Any]:
+def _make_plain(status: Wire | None) -> dict[str, Any]:
     if status is None:
         return {}
-    plain: dict[str, Any] = _without_nulls(msgspec.to_builtins(status))
+    plain: dict[str, Any] = _drop_nulls(msgspec.to_builtins(status))
     if isinstance(status, Status):
-        plain["conditions"] = [condition_manifest(condition) for condition in status.conditions]
+        plain["conditions"] = [write_condition(condition) for condition in status.conditions]
     return plain
 
 
-def _without_nulls(value: Any, depth: int = 0) -> Any:
+def _drop_nulls(value: Any, depth: int = 0) -> Any:
     """Drop nulls from `value` and cut its parts' texts; what stands at the top may echo the spec and stays whole."""
     if isinstance(value, dict):
-        return {name: _without_nulls(inner, depth + 1) for name, inner in value.items() if inner is not None}
+        return {name: _drop_nulls(inner, depth + 1) for name, inner in value.items() if inner is not None}
     if isinstance(value, list | tuple):
-        return [_without_nulls(inner, depth) for inner in value]
-    return told(value) if depth > 1 and isinstance(value, str) else value
+        return [_drop_nulls(inner, depth) for inner in value]
+    return cut_message(value) if depth > 1 and isinstance(value, str) else value
 
 
-def condition_manifest(condition: Condition) -> dict[str, Any]:
-    """Return `condition` as JSON: no nulls, for the API server refuses them where the schema names a type."""
+def write_condition(condition: Condition) -> dict[str, Any]:
+    """Write `condition` as JSON: no nulls, for the API server refuses them where the schema names a type."""
     manifest: dict[str, Any] = {"type": condition.type, "status": condition.status}
     manifest |= {"reason": condition.reason, "message": condition.message}
     if isinstance(condition.last_transition_time, datetime):
-        manifest["lastTransitionTime"] = timestamp(condition.last_transition_time)
+        manifest["lastTransitionTime"] = write_timestamp(condition.last_transition_time)
     if condition.observed_generation is not None:
         manifest["observedGeneration"] = condition.observed_generation
     return manifest
@@ -96,11 +96,11 @@ class StatusWriter:
     written: Callable[[Resource], None]
 
     async def write(self, resource: R, status: Wire) -> R:
-        return await self._send(resource, status_patch(resource.status, status, leaving=RUNTIME_FIELDS))
+        return await self._send(resource, make_status_patch(resource.status, status, leaving=RUNTIME_FIELDS))
 
     async def write_whole(self, resource: R, status: Wire) -> R:
         """Write a status as write() does, with the runtime's own fields."""
-        return await self._send(resource, status_patch(resource.status, status))
+        return await self._send(resource, make_status_patch(resource.status, status))
 
     async def _send(self, resource: R, patch: Mapping[str, Any]) -> R:
         if not patch:
@@ -108,8 +108,8 @@ class StatusWriter:
         body = {"metadata": {"uid": resource.metadata.uid}, "status": patch}
         subresource: Literal["", "status"] = "status" if resource.STATUS_SUBRESOURCE else ""
         stored = await self.cluster.patch(
-            resource.ref, body, field_manager=resource.field_manager(), subresource=subresource
+            resource.ref, body, field_manager=resource.get_field_manager(), subresource=subresource
         )
-        fresh = from_manifest(type(resource), stored)
+        fresh = read_manifest(type(resource), stored)
         self.written(fresh)
         return fresh

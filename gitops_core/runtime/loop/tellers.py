@@ -17,12 +17,12 @@ import msgspec
 from gitops_core.meta import Resource, Status
 from gitops_core.runtime.loop.conditions import (
     REQUESTED_AT,
-    base_after,
-    conditions_after,
+    choose_base,
+    get_ready,
+    get_status,
     is_final,
-    ready_of,
-    results_of,
-    status_of,
+    make_conditions,
+    make_parts,
 )
 from gitops_core.runtime.reconciling import Outcome
 
@@ -35,24 +35,26 @@ class Flux:
     result of this generation from an older one.
     """
 
-    def after(self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]) -> Status:
-        metadata, previous = wanted.metadata, status_of(wanted)
+    def make_status(
+        self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]
+    ) -> Status:
+        metadata, previous = wanted.metadata, get_status(wanted)
         return msgspec.structs.replace(
-            base_after(result, wanted),
-            conditions=conditions_after(results_of(result), result, wanted, now, unsupported, metadata.generation),
+            choose_base(result, wanted),
+            conditions=make_conditions(make_parts(result), result, wanted, now, unsupported, metadata.generation),
             observed_generation=metadata.generation if is_final(result) else previous.observed_generation,
             last_handled_reconcile_at=metadata.annotations.get(REQUESTED_AT) or previous.last_handled_reconcile_at,
         )
 
     def is_settled(self, live: Resource) -> bool:
-        status, metadata = status_of(live), live.metadata
+        status, metadata = get_status(live), live.metadata
         handled = metadata.annotations.get(REQUESTED_AT, "") in ("", status.last_handled_reconcile_at)
         return isinstance(live.status, Status) and handled and status.observed_generation == metadata.generation
 
-    def state(self, live: Resource) -> str:
-        return ready_of(live)
+    def tell_state(self, live: Resource) -> str:
+        return get_ready(live)
 
-    def failure_event(self, reason: str) -> str:
+    def name_failure_event(self, reason: str) -> str:
         return reason
 
 
@@ -68,24 +70,26 @@ class ExternalSecrets:
     failure: str = ""
     event: str = ""
 
-    def after(self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]) -> Status:
-        ready, previous = results_of(result)[-1], status_of(wanted)
+    def make_status(
+        self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]
+    ) -> Status:
+        ready, previous = make_parts(result)[-1], get_status(wanted)
         if self.failure and ready.status == "False":
             ready = ready._replace(reason=self.failure)
         return msgspec.structs.replace(
-            base_after(result, wanted),
-            conditions=conditions_after([ready], result, wanted, now, unsupported, None),
+            choose_base(result, wanted),
+            conditions=make_conditions([ready], result, wanted, now, unsupported, None),
             observed_generation=previous.observed_generation,
             last_handled_reconcile_at=previous.last_handled_reconcile_at,
         )
 
     def is_settled(self, live: Resource) -> bool:
-        return ready_of(live) == "True"
+        return get_ready(live) == "True"
 
-    def state(self, live: Resource) -> str:
-        return ready_of(live)
+    def tell_state(self, live: Resource) -> str:
+        return get_ready(live)
 
-    def failure_event(self, reason: str) -> str:
+    def name_failure_event(self, reason: str) -> str:
         return self.event or reason
 
 

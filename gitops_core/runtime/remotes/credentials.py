@@ -21,8 +21,8 @@ from gitops_core.ports import Cluster, GitAccess
 SECRET = Kind("", "v1", "Secret")
 
 
-async def git_access(cluster: Cluster, namespace: str, secret_name: str, url: str) -> GitAccess:
-    """Return the access that the Secret gives to `url`; no Secret ("") is anonymous.
+async def read_git_access(cluster: Cluster, namespace: str, secret_name: str, url: str) -> GitAccess:
+    """Read the access that the Secret gives to `url`; no Secret ("") is anonymous.
 
     Raises:
         GitAccessDenied: no such Secret, or it lacks what the URL's protocol needs.
@@ -38,13 +38,13 @@ async def git_access(cluster: Cluster, namespace: str, secret_name: str, url: st
         values = decode_data(manifest)
     except ValueError:
         raise GitAccessDenied(f"secret '{key}' holds data that is not base64") from None
-    return access_from(values, key, url)
+    return make_git_access(values, key, url)
 
 
-def access_from(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAccess:
-    """Return the access that a Secret's decoded values stand for. Raises GitAccessDenied."""
+def make_git_access(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAccess:
+    """Make the access that a Secret's decoded values stand for. Raises GitAccessDenied."""
     if url.startswith("ssh://"):
-        return _ssh(values, key)
+        return _make_ssh_access(values, key)
     username, password = values.get("username", b""), values.get("password")
     token = values.get("bearerToken")
     if username and password is None and not token:
@@ -68,7 +68,7 @@ def access_from(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAcc
     )
 
 
-def _ssh(values: Mapping[str, bytes], key: ObjectKey) -> GitAccess:
+def _make_ssh_access(values: Mapping[str, bytes], key: ObjectKey) -> GitAccess:
     missing = [name for name in ("identity", "known_hosts") if not values.get(name)]
     if missing:
         raise GitAccessDenied(f"secret '{key}' has no {' and no '.join(missing)}, which ssh needs")

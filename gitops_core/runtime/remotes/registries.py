@@ -22,10 +22,10 @@ from gitops_core.oci.credentials import (
     Credentials,
     Entry,
     RegistryAccess,
-    credentials_among,
-    entries_in,
+    choose_credentials,
+    parse_entries,
 )
-from gitops_core.oci.reaching import ProxyUnsupported, Trust, proxy_in, trust_in
+from gitops_core.oci.reaching import ProxyUnsupported, Trust, read_proxy, read_trust
 from gitops_core.oci.references import Repository
 from gitops_core.ports import CloudLogins, Cluster, Compute, NoCloudLogins
 from gitops_core.runtime.remotes.credentials import SECRET, decode_data
@@ -65,14 +65,14 @@ class InRegistry(Protocol):
     def spec(self) -> Reach: ...
 
 
-async def registry_access(
+async def read_registry_access(
     cluster: Cluster,
     wanted: InRegistry,
     repository: Repository,
     logins: CloudLogins | None = None,
     compute: Compute = IN_PLACE,
 ) -> RegistryAccess:
-    """Return how to reach `repository`, which is `wanted`'s, with everything that `wanted` names.
+    """Read how to reach `repository`, which is `wanted`'s, with everything that `wanted` names.
 
     Raises:
         CredentialsInvalid: an object that it names is missing, or is not what it should be.
@@ -82,16 +82,20 @@ async def registry_access(
     spec, namespace = wanted.spec, wanted.metadata.namespace
     try:
         proxy = (
-            await _proxy(cluster, ObjectKey(namespace, spec.proxy_secret_ref.name)) if spec.proxy_secret_ref else None
+            await _read_proxy(cluster, ObjectKey(namespace, spec.proxy_secret_ref.name))
+            if spec.proxy_secret_ref
+            else None
         )
         trust = (
-            await _trust(cluster, ObjectKey(namespace, spec.cert_secret_ref.name)) if spec.cert_secret_ref else Trust()
+            await _read_trust(cluster, ObjectKey(namespace, spec.cert_secret_ref.name))
+            if spec.cert_secret_ref
+            else Trust()
         )
         if spec.provider != "generic":
             _refuse_impersonation(wanted)
             credentials = await (logins or NoCloudLogins()).login(spec.provider, repository)
         else:
-            credentials = await _credentials(cluster, wanted, repository, compute)
+            credentials = await _find_credentials(cluster, wanted, repository, compute)
     except ProxyUnsupported as error:
         raise StalledError(f"{TROUBLE}: {error}", reason="AuthenticationFailed") from None
     except (ValueError, CredentialsInvalid) as error:
@@ -99,8 +103,8 @@ async def registry_access(
     return RegistryAccess(credentials, trust.ca, trust.certificate, trust.key, proxy)
 
 
-def access_identity(access: RegistryAccess) -> str:
-    """Return one text for equal accesses, as long as this process lives; "" for the one that proves nothing to anybody.
+def identify_access(access: RegistryAccess) -> str:
+    """Identify an access by a text that equal ones share while this process lives; "" for the one that proves nothing.
 
     It is keyed with what only this process knows, so that nobody can try passwords on it.
     """
@@ -126,8 +130,8 @@ def access_identity(access: RegistryAccess) -> str:
     return digest.hexdigest()
 
 
-def named_for_access(wanted: InRegistry) -> Iterator[ObjectRef]:
-    """Yield the objects that `wanted` names to reach its registry; "*" for those that a ServiceAccount names."""
+def list_named_for_access(wanted: InRegistry) -> Iterator[ObjectRef]:
+    """List the objects that `wanted` names to reach its registry; "*" for those that a ServiceAccount names."""
     spec, namespace = wanted.spec, wanted.metadata.namespace
     for reference in (spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref):
         if reference is not None:
@@ -146,64 +150,66 @@ def _refuse_impersonation(wanted: InRegistry) -> None:
         )
 
 
-async def _credentials(cluster: Cluster, wanted: InRegistry, repository: Repository, compute: Compute) -> Credentials:
+async def _find_credentials(
+    cluster: Cluster, wanted: InRegistry, repository: Repository, compute: Compute
+) -> Credentials:
     """Find the credentials for `repository` among those that `wanted` names. Raises ValueError."""
     namespace, configs = wanted.metadata.namespace, list[tuple[Entry, ...]]()
     if wanted.spec.secret_ref is not None:
         key = ObjectKey(namespace, wanted.spec.secret_ref.name)
-        configs.append(await _entries(await _secret(cluster, key), key, compute))
+        configs.append(await _read_entries(await _get_secret(cluster, key), key, compute))
     if wanted.spec.service_account_name:
         key = ObjectKey(namespace, wanted.spec.service_account_name)
         account = await cluster.get(ObjectRef(SERVICE_ACCOUNT, key))
         if account is None:
             raise ValueError(f"serviceaccount '{key}' not found")
-        for name in _pull_secrets(account):
+        for name in _list_pull_secrets(account):
             secret = ObjectKey(namespace, name)
             manifest = await cluster.get(ObjectRef(SECRET, secret))
             if manifest is not None:  # the kubelet passes over those that are missing, too
-                configs.append(await _entries(manifest, secret, compute))
-    return await compute.run(ENTRY_WEIGHT * sum(map(len, configs)), credentials_among, configs, repository)
+                configs.append(await _read_entries(manifest, secret, compute))
+    return await compute.run(ENTRY_WEIGHT * sum(map(len, configs)), choose_credentials, configs, repository)
 
 
-def _pull_secrets(account: Manifest) -> list[str]:
+def _list_pull_secrets(account: Manifest) -> list[str]:
     references = account.get("imagePullSecrets") or ()
     names = [str(reference.get("name") or "") for reference in references]
     return [name for name in dict.fromkeys(names) if name][:MOST_PULL_SECRETS]
 
 
-async def _entries(manifest: Manifest, key: ObjectKey, compute: Compute) -> tuple[Entry, ...]:
+async def _read_entries(manifest: Manifest, key: ObjectKey, compute: Compute) -> tuple[Entry, ...]:
     """Read the entries of a registry Secret, on the compute port. Raises ValueError."""
     size = sum(len(value or "") for value in (manifest.get("data") or {}).values())
-    return await compute.run(size, _entries_in, manifest, key)
+    return await compute.run(size, _parse_entries, manifest, key)
 
 
-def _entries_in(manifest: Manifest, key: ObjectKey) -> tuple[Entry, ...]:
-    """Read the entries of a registry Secret. Raises ValueError."""
+def _parse_entries(manifest: Manifest, key: ObjectKey) -> tuple[Entry, ...]:
+    """Parse the entries of a registry Secret. Raises ValueError."""
     field = CONFIG_KEYS.get(manifest.get("type") or "")
     if field is None:
         raise ValueError(f"secret '{key}' is not of type kubernetes.io/dockerconfigjson")
     try:
-        return entries_in(_data(manifest, key).get(field, b""), bare=field == ".dockercfg")
+        return parse_entries(_decode(manifest, key).get(field, b""), bare=field == ".dockercfg")
     except ValueError as error:
         raise ValueError(f"secret '{key}': {error}") from None
 
 
-async def _trust(cluster: Cluster, key: ObjectKey) -> Trust:
-    return trust_in(_data(await _secret(cluster, key), key), str(key))
+async def _read_trust(cluster: Cluster, key: ObjectKey) -> Trust:
+    return read_trust(_decode(await _get_secret(cluster, key), key), str(key))
 
 
-async def _proxy(cluster: Cluster, key: ObjectKey) -> Sensitive:
-    return proxy_in(_data(await _secret(cluster, key), key), str(key))
+async def _read_proxy(cluster: Cluster, key: ObjectKey) -> Sensitive:
+    return read_proxy(_decode(await _get_secret(cluster, key), key), str(key))
 
 
-async def _secret(cluster: Cluster, key: ObjectKey) -> Manifest:
+async def _get_secret(cluster: Cluster, key: ObjectKey) -> Manifest:
     manifest = await cluster.get(ObjectRef(SECRET, key))
     if manifest is None:
         raise ValueError(f"secret '{key}' not found")
     return manifest
 
 
-def _data(manifest: Manifest, key: ObjectKey) -> dict[str, bytes]:
+def _decode(manifest: Manifest, key: ObjectKey) -> dict[str, bytes]:
     try:
         return decode_data(manifest)
     except ValueError as error:

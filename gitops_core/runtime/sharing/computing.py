@@ -54,7 +54,7 @@ PATIENCE = 600.0
 """Seconds until work that was ended is tried again: its input may be another by then."""
 
 
-def weight_of(manifests: Iterable[Manifest]) -> int:
+def estimate_weight(manifests: Iterable[Manifest]) -> int:
     """Estimate how much work objects are, whatever their number; counted no further than it makes a difference."""
     size = 0
     for manifest in manifests:
@@ -87,7 +87,7 @@ class Account:
     def owner(self) -> str:
         return self.about.key.namespace if self.about is not None else ""
 
-    def spent(self) -> TooCostly:
+    def make_too_costly(self) -> TooCostly:
         about = self.about if self.about is not None else "this"
         return TooCostly(
             f"{about} needs more than {ALLOWANCE:g} s of computing: make what it reads smaller, or divide it among "
@@ -109,8 +109,8 @@ def on_account_of(about: ObjectRef) -> Iterator[None]:
         ACCOUNT.reset(token)
 
 
-def namespace_at_work() -> str:
-    """Return the namespace on whose account this is; "" outside of a reconciliation."""
+def get_namespace_at_work() -> str:
+    """Get the namespace on whose account this is; "" outside of a reconciliation."""
     return (ACCOUNT.get() or Account()).owner
 
 
@@ -177,11 +177,11 @@ class _Job:
     def is_over(self) -> bool:
         """Tell whether it used all that was left on its account."""
         with self.guard:
-            return bool(self.thread) and _used_by(self.thread) - self.before > self.account.left
+            return bool(self.thread) and _measure_cpu(self.thread) - self.before > self.account.left
 
 
-def _used_by(thread: int) -> float:
-    """Return the CPU seconds that a living thread has used; where the system does not say, the time that passed."""
+def _measure_cpu(thread: int) -> float:
+    """Measure the CPU seconds that a living thread has used; where the system does not say, the time that passed."""
     if hasattr(time, "pthread_getcpuclockid"):
         return time.clock_gettime(time.pthread_getcpuclockid(thread))
     return time.monotonic()
@@ -204,7 +204,7 @@ class Threads:
             await self._breathe(weight)
             return work(*args)
         if account.left <= 0:
-            raise account.spent()
+            raise account.make_too_costly()
         context = copy_context()
         job = _Job(account, lambda: context.run(work, *args), asyncio.get_running_loop().create_future())
         self._enter(job)
@@ -267,12 +267,12 @@ class Threads:
 
     def _start(self, owner: str, job: _Job) -> None:
         if job.account.left <= 0:
-            _settle(job.result, job.account.spent())
+            _settle(job.result, job.account.make_too_costly())
             return
         self._free -= 1
         self._running[owner] = job
         left = job.account.left
-        ended = asyncio.get_running_loop().run_in_executor(self._executor, _outcome, job)
+        ended = asyncio.get_running_loop().run_in_executor(self._executor, _catch_outcome, job)
         ended.add_done_callback(lambda future: self._finish(owner, job, left, future.result()))
 
     def _finish(self, owner: str, job: _Job, left: float, outcome: tuple[Any, BaseException | None]) -> None:
@@ -282,7 +282,7 @@ class Threads:
         result, error = outcome
         if isinstance(error, _Ended):
             self._metrics.compute_ended.inc()
-            error = job.account.spent()
+            error = job.account.make_too_costly()
         if error is not None:
             _settle(job.result, error)
         elif not job.result.done():
@@ -296,8 +296,8 @@ class Threads:
         self._looking = asyncio.get_running_loop().call_later(self._look, self._watch) if self._running else None
 
 
-def _outcome(job: _Job) -> tuple[Any, BaseException | None]:
-    """Return the result or the error. The pool must see neither: it would keep the error, and end with _Ended."""
+def _catch_outcome(job: _Job) -> tuple[Any, BaseException | None]:
+    """Return a job's result, or catch its error. The pool must see neither: it would keep it, and end with _Ended."""
     try:
         try:
             return job.run(), None

@@ -33,7 +33,7 @@ class Flights(Generic[V]):
         flight = self._under_way.get(asked)
         if flight is None:
             flight = self._under_way[asked] = _Flight(asyncio.create_task(ask()))
-            flight.task.add_done_callback(lambda task: self._ended(asked, task))
+            flight.task.add_done_callback(lambda task: self._end(asked, task))
         flight.waiting += 1
         try:
             return await asyncio.shield(flight.task)
@@ -50,7 +50,7 @@ class Flights(Generic[V]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ended(self, asked: Hashable, task: asyncio.Task[V]) -> None:
+    def _end(self, asked: Hashable, task: asyncio.Task[V]) -> None:
         self._forget(asked, task)
         if not task.cancelled():
             task.exception()  # seen, also when nobody waits any more

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from gitops_core.runtime.sharing.computing import namespace_at_work
+from gitops_core.runtime.sharing.computing import get_namespace_at_work
 from gitops_core.runtime.sharing.shares import Shares
 
 
@@ -42,14 +42,14 @@ class Pulse:
     def go_on(self) -> None:
         """Note that somebody asks in the place of another."""
         if not self._is_silent:  # a place that a time-out made free says nothing new about the host
-            self.since = _now()
+            self.since = _read_clock()
 
     def hear(self, *, answered: bool | None) -> None:
         """Note whether the host answered; None when that is not known."""
         if answered is not None:
             self._is_silent = not answered
         if answered:
-            self.since = _now()
+            self.since = _read_clock()
 
     def end(self) -> None:
         self._asking -= 1
@@ -88,7 +88,7 @@ class Line:
         Raises:
             PlacesTaken: nobody was answered for so long that it is not worth waiting, or it took too long.
         """
-        owner = namespace_at_work()
+        owner = get_namespace_at_work()
         if self._shares.may_take(owner):
             self._pulse.begin()
             self._shares.take(owner)
@@ -96,7 +96,7 @@ class Line:
         turn = _Turn(owner, asyncio.get_running_loop().create_future())
         self._waiting.append(turn)
         try:
-            await self._wait(turn, _now() + longest)
+            await self._wait(turn, _read_clock() + longest)
         except BaseException:
             if turn.come.done():
                 self._make_room(owner)
@@ -130,11 +130,11 @@ class Line:
 
     async def _wait(self, turn: _Turn, end: float) -> None:
         while not turn.come.done():
-            left = min(end, self._pulse.since + self._patience) - _now()
+            left = min(end, self._pulse.since + self._patience) - _read_clock()
             if left <= 0:
                 mine = f"all places that namespace {turn.owner!r} may have are taken"
                 taken = f"all {self._size} places are taken" if self._shares.are_taken else mine
-                if _now() >= end:
+                if _read_clock() >= end:
                     raise PlacesTaken(f"waiting for {self._name}: {taken}, and it answers too slowly")
                 silent = f"none was answered within {self._patience:g} s"
                 raise PlacesTaken(f"waiting for {self._name}: {taken}, and {silent}")
@@ -199,12 +199,12 @@ class Places:
             async with self._local:
                 yield
             return
-        async with self.line(host).taken(longest), self._remote.taken(longest) if self._remote else nullcontext():
+        async with self.get_line(host).taken(longest), self._remote.taken(longest) if self._remote else nullcontext():
             yield
 
     async def enter(self, host: str, longest: float) -> Place:
         """Take a place to be left by who is done, maybe another than who waited for it. Raises PlacesTaken."""
-        line = self.line(host)
+        line = self.get_line(host)
         owner = await line.enter(longest)
         if self._remote is None:
             return Place((line,), owner)
@@ -215,9 +215,9 @@ class Places:
             raise
         return Place((line, self._remote), owner)
 
-    def line(self, host: str) -> Line:
+    def get_line(self, host: str) -> Line:
         return self._hosts.setdefault(host, Line(host, self._per_host, self._patience))
 
 
-def _now() -> float:
+def _read_clock() -> float:
     return asyncio.get_running_loop().time()

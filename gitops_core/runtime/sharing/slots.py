@@ -50,13 +50,13 @@ class Slots:
     @asynccontextmanager
     async def taken(self, owner: str) -> AsyncIterator[None]:
         """Hold a slot while the block runs, for work of namespace `owner`. Raises Postponed: it would wait for long."""
-        work = await self._entered(owner)
+        work = await self._enter(owner)
         try:
             yield
         finally:
             self._leave(work)
 
-    async def _entered(self, owner: str) -> _Work:
+    async def _enter(self, owner: str) -> _Work:
         waiting = self._waiting.setdefault(owner, deque())
         if len(waiting) >= MOST_WAITING and self._is_used_up(owner):
             raise Postponed(f"many builds of namespace {owner!r} wait, and those before them are slow")
@@ -83,39 +83,39 @@ class Slots:
 
     def _leave(self, work: _Work) -> None:
         self._running.remove(work)
-        now = _now()
-        self._spent = {owner: (left, now) for owner in self._spent if (left := self._left(owner, now)) > 0}
+        now = _read_clock()
+        self._spent = {owner: (left, now) for owner in self._spent if (left := self._compute_left(owner, now)) > 0}
         if (took := now - work.began) > SLOW:
-            self._spent[work.owner] = self._left(work.owner, now) + took, now
+            self._spent[work.owner] = self._compute_left(work.owner, now) + took, now
         self._begin()
         if not self._running:
             self._turns.clear()
 
     def _begin(self) -> None:
-        while len(self._running) < self.size and (owner := self._next()) is not None:
-            work = _Work(owner, _now())
+        while len(self._running) < self.size and (owner := self._choose_next()) is not None:
+            work = _Work(owner, _read_clock())
             self._running.append(work)
             self._turns[owner] = max(self._turns.values(), default=0) + 1
             self._waiting[owner].popleft().set_result(work)
             if not self._waiting[owner]:
                 del self._waiting[owner]
 
-    def _next(self) -> str | None:
+    def _choose_next(self) -> str | None:
         held = Counter(work.owner for work in self._running)
         most = max(1, self.size - 1)
         may = (owner for owner in self._waiting if held[owner] < most or not self._is_used_up(owner))
         return min(may, key=lambda owner: (held[owner], self._turns.get(owner, 0)), default=None)
 
     def _is_used_up(self, owner: str) -> bool:
-        now = _now()
+        now = _read_clock()
         under_way = (now - work.began for work in self._running if work.owner == owner)
-        return self._left(owner, now) + sum(took for took in under_way if took > SLOW) > BUDGET
+        return self._compute_left(owner, now) + sum(took for took in under_way if took > SLOW) > BUDGET
 
-    def _left(self, owner: str, now: float) -> float:
-        """Return what is still on an account, in seconds."""
+    def _compute_left(self, owner: str, now: float) -> float:
+        """Compute what is still on an account, in seconds."""
         spent, at = self._spent.get(owner, (0.0, now))
         return max(0.0, spent - (now - at))
 
 
-def _now() -> float:
+def _read_clock() -> float:
     return asyncio.get_running_loop().time()

@@ -39,8 +39,8 @@ from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Chance, Change, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.repetition import Repetition
-from gitops_core.runtime.retry import backoff
-from gitops_core.schema import from_manifest
+from gitops_core.runtime.retry import compute_backoff
+from gitops_core.schema import read_manifest
 
 T = TypeVar("T", bound=Resource | PartialObject)
 R = TypeVar("R", bound=Resource)
@@ -58,8 +58,8 @@ SHORT, SHORT_SILENCE, SHORT_WATCHES = 3, 10.0, 2
 without having got there."""
 
 
-def version_of(resource_version: str) -> int:
-    """Return the version as a number; -1 for one that is none."""
+def parse_resource_version(resource_version: str) -> int:
+    """Parse the version as a number; -1 for one that is none."""
     return int(resource_version) if resource_version.isdecimal() else -1
 
 
@@ -143,7 +143,7 @@ class Informer(Generic[T]):
                 failures = 0
             failures = 0 if is_well else failures + 1
             if failures:
-                await self._clock.sleep(max(asked, backoff(failures, self._chance.random(), last=LAST_RETRY)))
+                await self._clock.sleep(max(asked, compute_backoff(failures, self._chance.random(), last=LAST_RETRY)))
 
     def _note_failure(self, error: ClusterError) -> None:
         kind = self.query.kind.kind
@@ -169,7 +169,7 @@ class Informer(Generic[T]):
         while self._is_doubted:
             doubt, seen = self._doubts, self._highest
             page = await self._cluster.list(replace(self.query, metadata_only=True), PartialObject, limit=1)
-            latest = version_of(page.resource_version)
+            latest = parse_resource_version(page.resource_version)
             if latest < max(seen, 0):
                 raise Expired(f"the API server is at version {page.resource_version!r}, and was at {seen} before")
             self._answered, self._goal, self._fell_short = doubt, latest, 0
@@ -192,7 +192,7 @@ class Informer(Generic[T]):
             page = await self._cluster.list(self.query, self.type, limit=PAGE, continue_token=token)
             version = page.resource_version
             # A lower version than we have seen: the API server was restored from a backup.
-            restored = -1 < version_of(version) < self._highest
+            restored = -1 < parse_resource_version(version) < self._highest
             for item in page.items:
                 seen.add(self._take(item, restored=restored))
             token = page.continue_token
@@ -201,9 +201,11 @@ class Informer(Generic[T]):
             await asyncio.sleep(0)  # let others run between the pages
         for key in sorted(self.objects.keys() - seen):
             self._remove(key)
-        self._highest = version_of(version) if restored else max(self._highest, version_of(version))
+        self._highest = (
+            parse_resource_version(version) if restored else max(self._highest, parse_resource_version(version))
+        )
         self._position = version
-        self._answered, self._goal = doubt, version_of(version)
+        self._answered, self._goal = doubt, parse_resource_version(version)
         self._confirm()
         self._measure()
         self._note_success()
@@ -221,7 +223,7 @@ class Informer(Generic[T]):
                         self._note_success()
                         self._observe(event)
                         self._position = event.resource_version or self._position
-                        self._highest = max(self._highest, version_of(self._position))
+                        self._highest = max(self._highest, parse_resource_version(self._position))
                         self._confirm()
                         if self._is_doubted:
                             return
@@ -239,7 +241,7 @@ class Informer(Generic[T]):
         if event.type == "DELETED":
             ref = event.object.ref if isinstance(event.object, Unreadable) else None
             self._unreadable.pop(ref, None) if ref else None
-            self._remove(ref.key if ref else _key(cast(T, event.object)))
+            self._remove(ref.key if ref else _make_key(cast(T, event.object)))
         else:
             self._take(event.object)
         self._measure()
@@ -247,7 +249,7 @@ class Informer(Generic[T]):
     def _take(self, item: T | Unreadable, *, restored: bool = False) -> ObjectKey:
         if not isinstance(item, Unreadable):
             self._put(item, restored=restored)
-            return _key(item)
+            return _make_key(item)
         if self._unreadable.get(item.ref) != item.cause:
             self._unreadable[item.ref] = item.cause
             log.warning("cannot read an object; it is left alone", extra={"object": str(item.ref), "cause": item.cause})
@@ -255,11 +257,11 @@ class Informer(Generic[T]):
         return item.ref.key
 
     def _put(self, new: T, *, restored: bool = False) -> None:
-        key = _key(new)
+        key = _make_key(new)
         old = self.objects.get(key)
         if old is not None and old.metadata.uid == new.metadata.uid:
             before, after = old.metadata.resource_version, new.metadata.resource_version
-            stale = -1 < version_of(after) < version_of(before) and not restored
+            stale = -1 < parse_resource_version(after) < parse_resource_version(before) and not restored
             if before == after or stale:
                 return
         self.objects[key] = new
@@ -301,7 +303,7 @@ async def _closing(events: AsyncIterator[Any]) -> AsyncIterator[None]:
             await events.aclose()
 
 
-def _key(item: Resource | PartialObject) -> ObjectKey:
+def _make_key(item: Resource | PartialObject) -> ObjectKey:
     return ObjectKey(item.metadata.namespace, item.metadata.name)
 
 
@@ -369,21 +371,21 @@ class Informers:
                 task.cancel()
             informer.clear()
 
-    def written(self, resource: Resource) -> None:
+    def show_written(self, resource: Resource) -> None:
         """Show an object as our own write left it to every informer that holds it."""
         for (_, type_), informer in tuple(self._informers.items()):
             if type_ is type(resource):
                 informer.absorb(resource)
 
-    def holding(self, type_: type[R], namespace: str) -> Iterator[Informer[R]]:
-        """Yield the informers that have every object of a namespace ("" for all) as soon as they are synced."""
+    def list_holding(self, type_: type[R], namespace: str) -> Iterator[Informer[R]]:
+        """List the informers that have every object of a namespace ("" for all) as soon as they are synced."""
         for (query, its_type), informer in self._informers.items():
             if its_type is type_ and not query.labels and not query.name and query.namespace in ("", namespace):
                 yield informer
 
-    def synced(self, type_: type[R], namespace: str) -> Informer[R] | None:
-        """Return an informer that has every object of a namespace now, or None."""
-        return next((each for each in self.holding(type_, namespace) if each.synced.is_set()), None)
+    def find_synced(self, type_: type[R], namespace: str) -> Informer[R] | None:
+        """Find an informer that has every object of a namespace now, or None."""
+        return next((each for each in self.list_holding(type_, namespace) if each.synced.is_set()), None)
 
     def _run(self, place: tuple[Query, type]) -> None:
         if self._group is None:
@@ -399,16 +401,16 @@ class WatchedObjects:
         self._informers, self._cluster = informers, cluster
 
     async def get(self, type_: type[R], key: ObjectKey) -> R | None:
-        if (informer := self._informers.synced(type_, key.namespace)) is not None:
+        if (informer := self._informers.find_synced(type_, key.namespace)) is not None:
             return informer.objects.get(key)
         manifest = await self._cluster.get(ObjectRef(type_.KIND, key))
-        return None if manifest is None else from_manifest(type_, manifest)
+        return None if manifest is None else read_manifest(type_, manifest)
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
-        if (informer := self._informers.synced(type_, namespace)) is not None:
+        if (informer := self._informers.find_synced(type_, namespace)) is not None:
             found = [item for key, item in informer.objects.items() if namespace in ("", key.namespace)]
         else:
-            found = await listed(self._cluster, type_, namespace)
+            found = await list_objects(self._cluster, type_, namespace)
         return tuple(sorted(found, key=lambda item: item.key))
 
     async def follow(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
@@ -440,19 +442,19 @@ class WatchedObjects:
             self._informers.release(informer)
 
 
-async def listed(cluster: Cluster, type_: type[R], namespace: str = "") -> list[R]:
+async def list_objects(cluster: Cluster, type_: type[R], namespace: str = "") -> list[R]:
     """List every readable object of a kind, from all pages, as the API server has them now."""
-    return await every_page(cluster, Query(type_.KIND, namespace=namespace), type_)
+    return await read_every_page(cluster, Query(type_.KIND, namespace=namespace), type_)
 
 
-async def listed_manifests(cluster: Cluster, query: Query) -> list[Manifest]:
+async def list_live_manifests(cluster: Cluster, query: Query) -> list[Manifest]:
     """List the objects of a query as decoded JSON, each with the apiVersion and kind that a list's items do not say."""
     header = {"apiVersion": query.kind.api_version, "kind": query.kind.kind}
-    return [{**header, **item} for item in await every_page(cluster, query, dict)]
+    return [{**header, **item} for item in await read_every_page(cluster, query, dict)]
 
 
-async def every_page(cluster: Cluster, query: Query, type_: type[V]) -> list[V]:
-    """List every readable object of a query, decoded to `type_`."""
+async def read_every_page(cluster: Cluster, query: Query, type_: type[V]) -> list[V]:
+    """Read every page of a query: its readable objects, decoded to `type_`."""
     found: list[V] = []
     token = ""
     while True:

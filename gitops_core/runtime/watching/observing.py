@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import PartialObject, Query
 from gitops_core.runtime.timers import Timers
-from gitops_core.runtime.watching.informers import Informer, Informers, Listener, version_of
+from gitops_core.runtime.watching.informers import Informer, Informers, Listener, parse_resource_version
 from gitops_core.runtime.watching.references import ReferenceIndex
 
 LINGER = 60.0
@@ -39,7 +39,7 @@ class Observer:
 
         A change between the reconciliation's read of an object and this call would otherwise go unnoticed.
         """
-        known = self._index.references(key)
+        known = self._index.list_references(key)
         self._index.update(key, watched)
         for kind in sorted(self._index.kinds - self._watching.keys()):
             self._start(kind)
@@ -49,16 +49,16 @@ class Observer:
         for kind in sorted(self._leaving & self._index.kinds):
             self._leaving.discard(kind)
             self._timers.cancel((id(self), kind))
-        for ref in sorted(self._index.references(key) - known):
+        for ref in sorted(self._index.list_references(key) - known):
             informer, _ = self._watching[ref.kind]
             present = informer.objects.get(ref.key)
             if present is not None:
-                version = version_of(present.metadata.resource_version)
+                version = parse_resource_version(present.metadata.resource_version)
                 if version > since.get(ref.kind, -1):
                     self._wake(key, ref, version)
 
     def names(self, key: ObjectKey, ref: ObjectRef) -> bool:
-        return ref in self._index.references(key)
+        return ref in self._index.list_references(key)
 
     def forget(self, key: ObjectKey) -> None:
         self.update(key, (), {})
@@ -71,7 +71,7 @@ class Observer:
     def _start(self, kind: Kind) -> None:
         query = Query(kind, labels=self._labels, metadata_only=True)
         informer = self._informers.acquire(query, PartialObject)
-        listener = self._listener(kind)
+        listener = self._make_listener(kind)
         informer.subscribe(listener)
         self._watching[kind] = (informer, listener)
 
@@ -81,7 +81,7 @@ class Observer:
         informer.unsubscribe(listener)
         self._informers.release(informer)
 
-    def _listener(self, kind: Kind) -> Listener:
+    def _make_listener(self, kind: Kind) -> Listener:
         def listen(old: PartialObject | None, new: PartialObject | None) -> None:
             wake_referrers(self._index, kind, old, new, self._wake)
 
@@ -100,6 +100,6 @@ def wake_referrers(
         return
     metadata = present.metadata
     ref = ObjectRef(kind, ObjectKey(metadata.namespace, metadata.name))
-    version = -1 if new is None else version_of(metadata.resource_version)
-    for key in sorted(index.referrers(ref)):  # in the same order in every run: simulations replay
+    version = -1 if new is None else parse_resource_version(metadata.resource_version)
+    for key in sorted(index.list_referrers(ref)):  # in the same order in every run: simulations replay
         wake(key, ref, version)

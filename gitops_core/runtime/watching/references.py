@@ -38,14 +38,14 @@ class ReferenceIndex:
         else:
             self._named.pop(key, None)
 
-    def referrers(self, changed: ObjectRef) -> frozenset[ObjectKey]:
-        """Return the keys that name `changed`, or all of its kind in its namespace, or all of its kind."""
+    def list_referrers(self, changed: ObjectRef) -> frozenset[ObjectKey]:
+        """List the keys that name `changed`, or all of its kind in its namespace, or all of its kind."""
         kind, namespace = changed.kind, changed.key.namespace
         wider = (ObjectRef(kind, ObjectKey(namespace, "*")), ObjectRef(kind, ObjectKey("*", "*")))
         found = [keys for ref in (changed, *wider) if (keys := self._referrers.get(ref))]
         return frozenset().union(*found) if found else _NOBODY
 
-    def references(self, key: ObjectKey) -> frozenset[ObjectRef]:
+    def list_references(self, key: ObjectKey) -> frozenset[ObjectRef]:
         return self._named.get(key, frozenset())
 
     @property

@@ -144,7 +144,7 @@ def make_headers(access: GitAccess) -> dict[str, Sensitive]:
         return {}
     if not access.username:
         return {"Authorization": Sensitive(b"token " + access.password.reveal())}
-    return {"Authorization": Sensitive(aiohttp.encode_basic_auth(access.username, access.password.text()))}
+    return {"Authorization": Sensitive(aiohttp.encode_basic_auth(access.username, access.password.reveal_text()))}
 
 
 def _read(pull: _Pull) -> PullRequest:

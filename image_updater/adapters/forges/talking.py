@@ -123,7 +123,9 @@ class Talk:
         self, method: str, url: str, request: str, body: Mapping[str, Any] | None
     ) -> tuple[int, Mapping[str, str], bytes]:
         try:
-            headers = {name: value.text().strip() for name, value in self.headers.items()}  # Secrets end with a newline
+            headers = {
+                name: value.reveal_text().strip() for name, value in self.headers.items()
+            }  # Secrets end with a newline
         except ValueError:
             raise ForgeDenied(f"{request}: the token is not text") from None
         if body is not None:
@@ -178,9 +180,9 @@ class Talk:
         return ForgeUnavailable(message, retry_after=_read_delay(headers))
 
     def _mute(self, text: str) -> str:
-        secrets = [secret.text().strip() for secret in self.secrets]
+        secrets = [secret.reveal_text().strip() for secret in self.secrets]
         if (header := self.headers.get("Authorization")) is not None:
-            secrets += header.text().split()[1:]
+            secrets += header.reveal_text().split()[1:]
         for secret in filter(None, secrets):
             text = text.replace(secret, "***")
         return text if len(text) <= LONGEST_CAUSE else f"{text[:LONGEST_CAUSE]}..."

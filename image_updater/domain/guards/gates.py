@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from gitops_core.meta import timestamp
+from gitops_core.meta import write_timestamp
 from image_updater.api import Approval, ImagePolicy, ImageRef, Quarantined, Reverted, UpdateGuard
 from image_updater.domain.files.places import Setter, parse_setter
 from image_updater.domain.files.sightings import Change, CommitPlan, Sighting
@@ -263,7 +263,7 @@ def _split_value(value: str, part: str) -> tuple[str, str]:
 
 
 def _write_until(moment: datetime | None) -> str:
-    return f" until {timestamp(moment)}" if moment is not None else ""
+    return f" until {write_timestamp(moment)}" if moment is not None else ""
 
 
 # Groups

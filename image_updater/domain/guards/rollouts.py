@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from gitops_core.meta import seconds
+from gitops_core.meta import parse_duration
 from image_updater.api import ImageRef, Proven, Quarantined, Rollout, UpdateGuardSpec, UpdateGuardStatus
 from image_updater.domain.guards.gates import is_older
 from image_updater.domain.guards.workloads import RunningImage, Workload
@@ -283,7 +283,7 @@ def _quarantine_failed(
     # it is in quarantine already
     if any(_names(entry, rollout.tag, rollout.digest) for entry in ledger.quarantine):
         return ""
-    if now - rollout.since > timedelta(seconds=seconds(spec.rollback.within)):
+    if now - rollout.since > timedelta(seconds=parse_duration(spec.rollback.within)):
         return f"{name} fails, too long after its bump to blame it: {cause}"
     # back to what was healthy until this rollout began
     before = [e for e in ledger.proven if e.until == rollout.since and e.ended in ("", "set back")]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from gitops_core.meta import ObjectKey, seconds
+from gitops_core.meta import ObjectKey, parse_duration
 from image_updater.api import (
     Approvals,
     Freeze,
@@ -221,6 +221,6 @@ def is_current(until: datetime | None, now: datetime) -> bool:
 def _parse_length(duration: str) -> float | None:
     """Return a duration in seconds, None when it is not a duration."""
     try:
-        return min(LONGEST, seconds(duration))
+        return min(LONGEST, parse_duration(duration))
     except (ValueError, OverflowError):
         return None

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from gitops_core.meta import ObjectKey, timestamp
+from gitops_core.meta import ObjectKey, write_timestamp
 from image_updater.api import Proven, Quarantined, Skip
 from image_updater.domain.guards.rules import Promotion, Rules, is_current
 from image_updater.domain.registry.platforms import find_missing
@@ -57,7 +57,7 @@ class Verdict(NamedTuple):
     def steady(self) -> str:
         """The same in words that stay the same while time passes: each look at a status would write it again."""
         if self.at is not None and self.kind in ("too young", "not promoted"):
-            return f"{self.tag} is {self.kind} until {timestamp(self.at)}"
+            return f"{self.tag} is {self.kind} until {write_timestamp(self.at)}"
         return str(self)
 
 
@@ -252,7 +252,7 @@ class Judge:
                 return Need(tag, "digest")
             if by_text or (skip.digest and skip.digest == facts.digest):
                 reason = f": {skip.reason}" if skip.reason else ""
-                until = f" until {timestamp(skip.until)}" if skip.until is not None else ""
+                until = f" until {write_timestamp(skip.until)}" if skip.until is not None else ""
                 return Verdict(tag, "skipped", f"is skipped{until}{reason}", skip.until)
         return None
 

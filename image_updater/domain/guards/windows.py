@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from gitops_core.meta import seconds
+from gitops_core.meta import parse_duration
 from image_updater.api import Freeze, UpdateWindow
 
 LONGEST = timedelta(days=366)
@@ -105,7 +105,7 @@ def _load_zone(name: str) -> ZoneInfo:
 
 def _parse_length(duration: str) -> timedelta:
     try:
-        length = seconds(duration)
+        length = parse_duration(duration)
     except ValueError as error:
         raise WindowInvalid(str(error)) from None
     if length <= 0:

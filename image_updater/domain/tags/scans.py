@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from gitops_core.meta import seconds
+from gitops_core.meta import parse_duration
 from image_updater.api import ImageRepository
 
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
@@ -57,7 +57,7 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
     Args:
         canonical: the repository's canonical name, as spec.image names it now.
     """
-    status, interval = wanted.status, seconds(wanted.spec.interval)
+    status, interval = wanted.status, parse_duration(wanted.spec.interval)
     last = status.last_scan_result
     if last is None or last.scan_time is None:
         return Scan("first scan", min(FRESH, SHARE * interval))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitops_core.schema import unsupported
+from gitops_core.schema import list_unsupported
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.secret.refresh import parse_interval
 from secrets_sync.errors import NotSupported
@@ -10,7 +10,7 @@ from secrets_sync.errors import NotSupported
 
 def refuse_unsupported(wanted: ExternalSecret) -> None:
     """Raise NotSupported. Such a field decides what the Secret holds: one made without it could replace a good one."""
-    paths = [path for path in unsupported(wanted.spec) if not path.startswith("spec.syncWindows")]
+    paths = [path for path in list_unsupported(wanted.spec) if not path.startswith("spec.syncWindows")]
     if paths:
         raise NotSupported(f"{', '.join(paths)} is not supported, so the Secret cannot be made")
     try:

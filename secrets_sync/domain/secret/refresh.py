@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from gitops_core.meta import seconds
+from gitops_core.meta import parse_duration
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.secret.hashing import hash_request, write_synced_version
 from secrets_sync.domain.secret.live import LiveSecret

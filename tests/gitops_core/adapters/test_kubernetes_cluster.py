@@ -16,7 +16,7 @@ from gitops_core.adapters.kubernetes.kubeconfig import find_endpoint
 from gitops_core.errors import BadRequest, ClusterError, ClusterUnavailable, Expired, Forbidden, Invalid, KindUnknown
 from gitops_core.meta import Kind, ObjectKey, ObjectMeta, ObjectRef, Resource, Sensitive, Wire
 from gitops_core.ports import PartialObject, Query, Unreadable
-from gitops_core.runtime.watching.informers import every_page
+from gitops_core.runtime.watching.informers import read_every_page
 from tests.servers.controlplane import ControlPlane
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
@@ -235,7 +235,7 @@ async def test_many_large_objects_of_one_namespace_are_listed(
     for n in range(5):
         await cluster.create(config_map(namespace, f"large-{n}", x="x" * 900_000), field_manager="test")
 
-    found = await every_page(cluster, Query(CONFIG_MAP, namespace), dict)
+    found = await read_every_page(cluster, Query(CONFIG_MAP, namespace), dict)
 
     large = [item for item in found if item["metadata"]["name"].startswith("large-")]
     assert [(item["metadata"]["name"], len(item["data"]["x"])) for item in large] == [

@@ -481,7 +481,7 @@ def test_several_files_are_merged_as_kubectl_merges_them(
     assert ours.namespace == theirs["contexts"][0]["context"]["namespace"]
     assert isinstance(ours.login, StaticLogin)
     assert ours.login.authorization is not None
-    assert ours.login.authorization.text() == f"Bearer {theirs['users'][0]['user']['token']}"
+    assert ours.login.authorization.reveal_text() == f"Bearer {theirs['users'][0]['user']['token']}"
 
 
 def test_paths_are_relative_to_their_file(tmp_path: Path) -> None:

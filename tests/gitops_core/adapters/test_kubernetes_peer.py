@@ -18,7 +18,7 @@ from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, Invali
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query, WatchEvent
 from gitops_core.runtime.authority.fencing import FencedCluster
-from gitops_core.runtime.watching.informers import every_page
+from gitops_core.runtime.watching.informers import read_every_page
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -352,7 +352,7 @@ async def test_of_large_objects_few_are_asked_for_at_once_and_of_small_ones_many
         return web.json_response({"metadata": metadata, "items": items[begin:end]})
 
     async with facing(answer) as cluster:
-        found = await every_page(cluster, Query(CONFIG_MAP, "shop"), dict)
+        found = await read_every_page(cluster, Query(CONFIG_MAP, "shop"), dict)
 
     assert [item["metadata"]["name"] for item in found] == names
     assert asked == [500, 125, 31, 7, 1, 2, 4, 8, 16, 32]

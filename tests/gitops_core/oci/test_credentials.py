@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.oci.credentials import ANONYMOUS, Credentials, credentials_among, entries_in
+from gitops_core.oci.credentials import ANONYMOUS, Credentials, choose_credentials, parse_entries
 from gitops_core.oci.references import parse_image
 
 CONFIG = b"""{"auths": {
@@ -59,11 +59,11 @@ ADDRESSES = st.sampled_from(
 @given(st.lists(st.dictionaries(ADDRESSES, st.sampled_from("abcdef"), max_size=4), max_size=4))
 def test_the_longest_path_wins_then_the_first_configuration(configs: list[dict[str, str]]) -> None:
     entries = [
-        entries_in(json.dumps({"auths": {address: {"username": user} for address, user in config.items()}}).encode())
+        parse_entries(json.dumps({"auths": {address: {"username": user} for address, user in config.items()}}).encode())
         for config in configs
     ]
 
-    found = credentials_among(entries, parse_image("ghcr.io/org/app").repository)
+    found = choose_credentials(entries, parse_image("ghcr.io/org/app").repository)
 
     for fitting in (("ghcr.io/org/app",), ("ghcr.io/org",), ("ghcr.io", "https://ghcr.io/v2/"), ("*.io",)):
         users = [{config[address] for address in fitting if address in config} for config in configs]
@@ -74,13 +74,13 @@ def test_the_longest_path_wins_then_the_first_configuration(configs: list[dict[s
 
 
 def test_a_dockercfg_has_no_auths() -> None:
-    entries = entries_in(b'{"ghcr.io": {"username": "old", "password": "p"}}', bare=True)
+    entries = parse_entries(b'{"ghcr.io": {"username": "old", "password": "p"}}', bare=True)
 
-    assert credentials_among([entries], parse_image("ghcr.io/org/app").repository).username == "old"
+    assert choose_credentials([entries], parse_image("ghcr.io/org/app").repository).username == "old"
 
 
 def _found(config: bytes, image: str) -> Credentials:
-    return credentials_among([entries_in(config)], parse_image(image).repository)
+    return choose_credentials([parse_entries(config)], parse_image(image).repository)
 
 
 @pytest.mark.parametrize("text", ["b3JnOnA=", "b3JnOnA", "b3Jn\nOnA=\n", "b3JnOnA\r\n", "b3JnOnA=\n"])

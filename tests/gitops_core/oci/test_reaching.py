@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.oci.reaching import ProxyUnsupported, proxy_in, trust_in
+from gitops_core.oci.reaching import ProxyUnsupported, read_proxy, read_trust
 
 PEM = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 KEY = b"-----BEGIN PRIVATE KEY-----\n"
 
 
 def test_new_names_win_over_old_ones() -> None:
-    trust = trust_in({"ca.crt": PEM, "caFile": b"old", "certFile": PEM, "tls.key": KEY, "keyFile": b"old"}, "d/s")
+    trust = read_trust({"ca.crt": PEM, "caFile": b"old", "certFile": PEM, "tls.key": KEY, "keyFile": b"old"}, "d/s")
 
     assert trust.ca == PEM
     assert trust.certificate == PEM
@@ -35,7 +35,7 @@ def test_new_names_win_over_old_ones() -> None:
 )
 def test_a_missing_value_is_named(data: dict[str, bytes], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
-        trust_in(data, "d/s")
+        read_trust(data, "d/s")
 
 
 @given(
@@ -46,7 +46,7 @@ def test_a_missing_value_is_named(data: dict[str, bytes], message: str) -> None:
 def test_user_and_password_arrive_as_they_are(username: str, password: str, address: str) -> None:
     data = {"address": address.encode(), "username": _bytes(username), "password": _bytes(password)}
 
-    url = urlsplit(proxy_in(data, "d/s").text())
+    url = urlsplit(read_proxy(data, "d/s").reveal_text())
 
     assert url.netloc.rpartition("@")[2] == urlsplit(address).netloc
     if _bytes(username):
@@ -68,7 +68,7 @@ def test_user_and_password_arrive_as_they_are(username: str, password: str, addr
 )
 def test_an_address_that_is_not_a_proxy_is_refused_and_not_quoted(address: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^secret 'd/s': {message}$") as caught:
-        proxy_in({"address": address.encode()}, "d/s")
+        read_proxy({"address": address.encode()}, "d/s")
 
     assert "hunter2" not in str(caught.value)
 
@@ -76,7 +76,7 @@ def test_an_address_that_is_not_a_proxy_is_refused_and_not_quoted(address: str, 
 @pytest.mark.parametrize("address", ["socks5://proxy:1080", "hunter2://u:p@x", "proxy:3128"])
 def test_only_http_proxies_are_spoken_to(address: str) -> None:
     with pytest.raises(ProxyUnsupported, match=r"one of the supported schemes \(http, https\)") as caught:
-        proxy_in({"address": address.encode()}, "d/s")
+        read_proxy({"address": address.encode()}, "d/s")
 
     assert "hunter2" not in str(caught.value)
     assert ("'socks5'" in str(caught.value)) == address.startswith("socks5")
@@ -84,7 +84,7 @@ def test_only_http_proxies_are_spoken_to(address: str) -> None:
 
 def test_no_address() -> None:
     with pytest.raises(ValueError, match=r"^secret 'd/s': key 'address' not found$"):
-        proxy_in({"username": b"x"}, "d/s")
+        read_proxy({"username": b"x"}, "d/s")
 
 
 def _bytes(text: str) -> bytes:

@@ -11,12 +11,12 @@ from typing import Annotated, ClassVar
 
 from gitops_core.api import Artifact
 from gitops_core.api.fields import FluxStatus
-from gitops_core.component import source_kinds
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Tree, Wire, timestamp
+from gitops_core.component import make_source_kinds
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Tree, Wire, write_timestamp
 from gitops_core.ports import Git
 from gitops_core.reconcilers.sources import SourceKinds
 from gitops_core.runtime.reconciling import Platform
-from gitops_core.schema import NOT_SEEN, crd
+from gitops_core.schema import NOT_SEEN, make_crd
 from tests.gitops_core.reconcilers.world import World
 
 
@@ -49,13 +49,13 @@ class BoxSource:
     git: Git
     type_: ClassVar[type[Box]] = Box
 
-    def artifact(self, source: Box) -> Artifact | None:
+    def find_artifact(self, source: Box) -> Artifact | None:
         return source.status.artifact
 
-    def origin(self, source: Box) -> str:
+    def get_origin(self, source: Box) -> str:
         return source.status.artifact.digest if source.status.artifact else ""
 
-    def ignore(self, source: Box) -> str | None:
+    def get_ignore(self, source: Box) -> str | None:
         return source.spec.ignore
 
     async def tree(self, source: Box, revision: str, path: str = "") -> Tree:
@@ -71,11 +71,11 @@ class Boxes:
 
     async def begin(self) -> None:
         """Have the kind, in the cluster and among those that Kustomizations may name."""
-        await self.world.local.create(crd(Box), field_manager="test")
+        await self.world.local.create(make_crd(Box), field_manager="test")
         self.world.sources = self.table
 
     def table(self, platform: Platform) -> SourceKinds:
-        return {**source_kinds(platform), Box.KIND.kind: BoxSource(self.git)}
+        return {**make_source_kinds(platform), Box.KIND.kind: BoxSource(self.git)}
 
     async def make(self, name: str, **spec: str) -> ObjectRef:
         ref = ObjectRef(Box.KIND, ObjectKey("default", name))
@@ -98,6 +98,6 @@ class Boxes:
             "url": f"http://boxes.invalid/{name}",
             "revision": revision,
             "digest": f"sha256:{oid}",
-            "lastUpdateTime": timestamp(self.world.clock.now()),
+            "lastUpdateTime": write_timestamp(self.world.clock.now()),
         }
         await self.world.local.patch(ref, {"status": {"artifact": artifact}}, field_manager="box", subresource="status")

@@ -25,16 +25,16 @@ class Still:
     files: Mapping[str, bytes]
     asked: list[str] = field(default_factory=list)
 
-    def artifact(self, source: Resource) -> Artifact | None:
+    def find_artifact(self, source: Resource) -> Artifact | None:
         return None
 
-    def origin(self, source: Resource) -> str:
+    def get_origin(self, source: Resource) -> str:
         return ""
 
-    def ignore(self, source: Resource) -> str | None:
+    def get_ignore(self, source: Resource) -> str | None:
         return None
 
-    async def tree(self, source: Resource, revision: str, path: str = "") -> Tree:
+    async def read_tree(self, source: Resource, revision: str, path: str = "") -> Tree:
         self.asked.append(path)
         trees = FakeTrees("still")
         return await trees.get_tree(await trees.add(self.files), path)
@@ -52,9 +52,9 @@ async def test_sources_of_one_name_and_two_kinds_are_read_once_each_and_never_fo
 
     for _ in range(3):
         for content, source in sources.items():
-            folder = await folders.folder(source, "1", "./app")
+            folder = await folders.read_folder(source, "1", "./app")
             assert dict(folder.tree) == {"app/a.yaml": content}
-            assert dict(await folders.root(source, "1")) == {"app/a.yaml": content}
+            assert dict(await folders.read_files(source, "1")) == {"app/a.yaml": content}
 
     assert [kind.asked for kind in kinds.values()] == [["", "app"], ["", "app"]]
 
@@ -63,9 +63,9 @@ async def test_folders_of_one_revision_are_selected_from_one_reading() -> None:
     box = Box(metadata=ObjectMeta(name="r", namespace="default"))
     kind = Still(Box, {f"app{number}/a.yaml": b"%d" % number for number in range(20)})
     folders = Folders({"ExternalArtifact": kind})
-    await folders.root(box, "1")
+    await folders.read_files(box, "1")
 
-    found = await asyncio.gather(*(folders.folder(box, "1", f"app{number}") for number in range(20)))
+    found = await asyncio.gather(*(folders.read_folder(box, "1", f"app{number}") for number in range(20)))
 
     assert [dict(each.tree) for each in found] == [{f"app{n}/a.yaml": b"%d" % n} for n in range(20)]
     assert kind.asked.count("") == 1

@@ -38,8 +38,10 @@ def config_map(name: str, **data: str) -> Manifest:
 
 async def until_settled(applier: Applier, refs: Sequence[ObjectRef]) -> None:
     while True:
-        lives = await applier.lives(refs)
-        if all(is_there(live, applier.clock.now()) for live in lives.values()) and not await applier.unserved(lives):
+        lives = await applier.read_lives(refs)
+        if all(is_there(live, applier.clock.now()) for live in lives.values()) and not await applier.find_unserved(
+            lives
+        ):
             return
         await asyncio.sleep(0.1)
 
@@ -102,7 +104,7 @@ async def test_the_changes_are_predicted_without_a_write_and_the_apply_makes_wha
         plan_sync([*wanted, service(81)], (), OWNERSHIP, prune=True),
     )
     refs = [action.ref for action in plan.actions]
-    lives = await applier.lives(refs)
+    lives = await applier.read_lives(refs)
 
     predictions = await applier.try_out(plan, lives)
 
@@ -113,7 +115,7 @@ async def test_the_changes_are_predicted_without_a_write_and_the_apply_makes_wha
         "foreseen-new": "created",
         "foreseen": "configured",
     }
-    assert await applier.lives(refs) == lives
+    assert await applier.read_lives(refs) == lives
     await asyncio.sleep(1.1)  # managedFields keep whole seconds
     for one in await applier.apply(predictions[ref] for ref in refs):
         predicted = predictions[one.ref].predicted

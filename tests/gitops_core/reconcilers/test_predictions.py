@@ -50,7 +50,7 @@ class Place:
 
     async def predict(self, wanted: Iterable[Manifest]) -> tuple[SyncPlan, Predictions]:
         plan = plan_sync(wanted, (), OURS, prune=True)
-        lives = await self.applier.lives(action.ref for action in plan.actions)
+        lives = await self.applier.read_lives(action.ref for action in plan.actions)
         return plan, await self.applier.try_out(plan, lives)
 
     async def sync(self, wanted: Iterable[Manifest]) -> None:
@@ -114,7 +114,7 @@ async def test_the_changes_of_a_plan_are_known_without_a_write() -> None:
     assert {ref.key.name: one.change for ref, one in predictions.items()} == CHANGES
     assert {(method, tried) for method, _, tried in place.cluster.since(moment)} == {("get", False), ("apply", True)}
     assert await place.version() == before
-    lives = await place.applier.lives(predictions)
+    lives = await place.applier.read_lives(predictions)
     assert {ref: one.live for ref, one in predictions.items()} == lives
 
 
@@ -133,7 +133,7 @@ async def test_after_the_apply_the_objects_are_as_predicted() -> None:
     assert {one.ref.key.name: one.change for one in applied} == CHANGES
     written = {name.partition("/")[2] for _, name, _ in place.cluster.since(moment, "apply", "create", "patch")}
     assert written == {name for name, change in CHANGES.items() if change in ("created", "configured")}
-    lives = await place.applier.lives(predictions)
+    lives = await place.applier.read_lives(predictions)
     for ref, one in predictions.items():
         live = lives[ref]
         if ref.key.name == "inside":  # its Namespace came with it: it could not be tried

@@ -6,7 +6,7 @@ from typing import Any
 
 from gitops_core.api import Receiver
 from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from tests.gitops_core.reconcilers.world import World, condition
 from tests.simulation.loop import in_virtual_time
 
@@ -30,7 +30,7 @@ async def put(world: World, **spec: Any) -> None:
         "metadata": {"name": "hook", "namespace": "default"},
         "spec": {**SPEC, **spec},
     }
-    await world.local.create(crd(Receiver), field_manager="test")
+    await world.local.create(make_crd(Receiver), field_manager="test")
     await world.local.apply(manifest, field_manager="test")
 
 

@@ -17,7 +17,7 @@ from gitops_core.api.kustomization import KustomizationSpec, SourceReference
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Git
 from gitops_core.runtime.reconciling import Platform
-from gitops_core.schema import unsupported
+from gitops_core.schema import list_unsupported
 from tests.gitops_core.reconcilers.boxes import Box, Boxes
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition, config_map, inventory
 from tests.simulation.loop import in_virtual_time
@@ -354,10 +354,10 @@ async def test_a_kind_that_is_not_installed_keeps_nobody_from_git() -> None:
 
 @pytest.mark.parametrize("name", get_args(get_args(msgspec.structs.fields(SourceReference)[0].type)[0]))
 def test_the_marker_of_source_ref_and_the_table_name_the_same_kinds(name: Any) -> None:
-    kinds = component.source_kinds(cast(Platform, _Nothing()))
+    kinds = component.make_source_kinds(cast(Platform, _Nothing()))
     spec = KustomizationSpec(interval="1m", prune=True, source_ref=SourceReference(kind=name, name="r"))
 
-    assert (name in kinds) == (unsupported(spec) == ())
+    assert (name in kinds) == (list_unsupported(spec) == ())
     assert all(kind.type_.KIND.kind == known for known, kind in kinds.items())
     assert Box.KIND.kind not in kinds
 

@@ -94,7 +94,7 @@ class World:
         self.local = LocalCluster.open(None, self.clock, SeededChance(1))
         self.cluster = Counted(self.local)
         self.git = FakeGit()
-        self.sources = component.source_kinds
+        self.sources = component.make_source_kinds
 
     @property
     def repository(self) -> FakeRepository:
@@ -103,7 +103,7 @@ class World:
     async def begin(self, files: Mapping[str, str], *, message: str = "first") -> str:
         """The kinds, a source named `r` and its first commit."""
         for kind in KINDS:
-            await self.local.create(crd(kind), field_manager="test")
+            await self.local.create(make_crd(kind), field_manager="test")
         commit = await self.commit(files, message=message)
         await self.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "main"})
         return commit
@@ -143,7 +143,7 @@ class World:
             await task
 
     def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
-        self.controllers = component.controllers(platform, Kustomize(), self.sources)
+        self.controllers = component.make_controllers(platform, Kustomize(), self.sources)
         return self.controllers
 
     async def put(self, kind: type[GitRepository | Kustomization], name: str, **spec: Any) -> Manifest:

@@ -17,7 +17,7 @@ from gitops_core.ports import Query
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.authority.leading import LEASE, Leadership
 from gitops_core.runtime.authority.leave import check_again
-from gitops_core.runtime.reconciling import Controller, Outcome, Platform, Watch, names
+from gitops_core.runtime.reconciling import Controller, Outcome, Platform, Watch, make_refs
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import Flaky, Send, World, condition, controller, kind_of, lease, outcome, ref
@@ -172,7 +172,7 @@ async def test_a_status_that_the_api_server_refuses_is_replaced_by_a_short_one(f
     async def script(wanted: Widget, platform: Platform) -> Outcome:
         looks.append(platform.clock.monotonic())
         if wanted.spec.size == 2 and fails:
-            raise TransientError("no size fits", reason="Sizeless", retry_after=300.0).carrying(WidgetStatus(size=2))
+            raise TransientError("no size fits", reason="Sizeless", retry_after=300.0).carry(WidgetStatus(size=2))
         return outcome(wanted, None)
 
     class Picky(Forwarding):
@@ -214,7 +214,7 @@ async def test_a_kind_that_is_not_installed_stops_no_other() -> None:
     await world.put(Widget, "a", gadget="g")
     watching = controller(
         widgets,
-        references=lambda w: names("shop", Gadget, w.spec.gadget),
+        references=lambda w: make_refs("shop", Gadget, w.spec.gadget),
         watches=(Watch(Query(Gadget.KIND), Gadget),),
     )
     async with world.process(watching, controller(gadgets, Gadget)) as process:

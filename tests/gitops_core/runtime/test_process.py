@@ -14,7 +14,7 @@ from gitops_core.ports import Query
 from gitops_core.runtime.authority.fencing import FencedCluster
 from gitops_core.runtime.authority.leave import Open
 from gitops_core.runtime.loop.controlling import ControllerLoop
-from gitops_core.runtime.reconciling import Notice, Outcome, Platform, Watch, names
+from gitops_core.runtime.reconciling import Notice, Outcome, Platform, Watch, make_refs
 from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
 from tests.gitops_core.runtime.world import World, condition, controller, manifest, outcome, ref
 from tests.simulation.loop import in_virtual_time
@@ -400,7 +400,7 @@ async def test_a_change_wakes_exactly_those_that_name_the_object() -> None:
 
     watching = controller(
         widgets,
-        references=lambda w: names("shop", Gadget, w.spec.gadget),
+        references=lambda w: make_refs("shop", Gadget, w.spec.gadget),
         watches=(Watch(Query(Gadget.KIND), Gadget, resized),),
     )
     async with world.process(watching, controller(gadgets, Gadget)):
@@ -525,7 +525,7 @@ async def test_objects_that_are_gone_leave_nothing_behind() -> None:
 
     await world.install()
     world.cluster.override["patch"] = refuse_some
-    all_alike = controller(script, Gadget, references=lambda gadget: names("shop", Widget, gadget.key.name))
+    all_alike = controller(script, Gadget, references=lambda gadget: make_refs("shop", Widget, gadget.key.name))
     async with world.process(all_alike):
         for number in range(30):
             await world.put(Gadget, f"n{number}", size=number % 6)
@@ -618,7 +618,7 @@ async def test_an_object_that_changes_during_its_reconciliation_is_reconciled_ag
     await world.put(Widget, "edited", size=1)
     watching = controller(
         diary,
-        references=lambda w: names("shop", Gadget, w.spec.gadget),
+        references=lambda w: make_refs("shop", Gadget, w.spec.gadget),
         watches=(Watch(Query(Gadget.KIND), Gadget),),
     )
     async with world.process(watching):
@@ -685,7 +685,7 @@ async def test_a_status_written_midway_is_seen_and_survives() -> None:
 @in_virtual_time
 async def test_a_plain_kind_has_a_ready_condition_and_its_own_reason_for_failures() -> None:
     said = Condition(type="Ready", status="False", message="could not get secret data from provider")
-    error = TransientError("the key 'nope' does not exist").carrying(WidgetStatus(), said)
+    error = TransientError("the key 'nope' does not exist").carry(WidgetStatus(), said)
     world, diary = World(), Diary(lambda _: error)
     await world.install()
     await world.put(Plain, "a", size=1)

@@ -13,9 +13,9 @@ from gitops_core.runtime.authority.leading import LEASE, Leadership
 from gitops_core.runtime.loop.queue import WorkQueue
 from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.reconciling import Outcome, Platform
-from gitops_core.runtime.retry import delay_after
+from gitops_core.runtime.retry import choose_delay
 from gitops_core.runtime.timers import Timers
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
@@ -151,7 +151,7 @@ async def test_an_object_made_anew_while_nobody_watched_is_looked_at() -> None:
 
 
 def test_the_api_servers_own_word_on_when_to_come_back_counts() -> None:
-    delay = delay_after(ClusterUnavailable("too many requests", retry_after=120.0), 1, 0.5)
+    delay = choose_delay(ClusterUnavailable("too many requests", retry_after=120.0), 1, 0.5)
 
     assert delay is not None
     assert 120.0 <= delay <= 126.0
@@ -185,7 +185,7 @@ async def test_a_forgotten_key_is_handed_out_no_more_wherever_it_waited() -> Non
 
     for key in ("taken", "waiting", "due"):
         queue.forget(key)
-    queue.done("taken")
+    queue.give_back("taken")
 
     assert len(queue) == 1
     assert await _taken(queue, 10.0) == ["kept"]
@@ -200,7 +200,7 @@ async def test_a_forgotten_key_is_handed_out_no_more_wherever_it_waited() -> Non
 async def test_a_status_is_not_stored_on_another_object_of_that_name() -> None:
     world = World()
     await world.install()
-    old = from_manifest(Gadget, await world.put(Gadget, "a", size=1))
+    old = read_manifest(Gadget, await world.put(Gadget, "a", size=1))
     await world.local.delete(ref(Gadget, "a"))
     await world.put(Gadget, "a", size=2)
 

@@ -69,7 +69,7 @@ class Place:
 async def place(control_plane: ControlPlane) -> AsyncIterator[Place]:
     token = Sensitive(control_plane.token)
     cluster = KubernetesCluster.connect(control_plane.url, ca=control_plane.ca.read_bytes(), token=token)
-    await cluster.apply(crd(Widget), field_manager="test", force=True)
+    await cluster.apply(make_crd(Widget), field_manager="test", force=True)
     yield Place(cluster, control_plane.namespace("runtime"))
     await cluster.close()
 

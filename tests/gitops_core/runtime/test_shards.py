@@ -8,7 +8,7 @@ from typing import Any
 
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query
-from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
+from gitops_core.runtime.reconciling import Outcome, Platform, Watch, make_refs
 from sealoop.serving.shards import Shard
 from tests.gitops_core.runtime.kinds import Gadget, Widget
 from tests.gitops_core.runtime.world import World, controller, lease, manifest, outcome, ref
@@ -70,7 +70,7 @@ async def test_an_object_of_no_shard_wakes_those_that_name_it() -> None:
     await world.put(Widget, "a", size=1, gadget="g")
     await label(world, "a", "one")
     options: dict[str, Any] = {
-        "references": lambda wanted: names("shop", Gadget, wanted.spec.gadget),
+        "references": lambda wanted: make_refs("shop", Gadget, wanted.spec.gadget),
         "watches": (Watch(Query(Gadget.KIND), Gadget),),
     }
     async with world.process(controller(looks, **options), **of(ONE)):

@@ -9,7 +9,7 @@ import pytest
 
 from gitops_core.meta import ObjectKey
 from gitops_core.ports import PartialObject, Query
-from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
+from gitops_core.runtime.reconciling import Outcome, Platform, Watch, make_refs
 from tests.gitops_core.runtime.kinds import Gadget, Widget
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, controller, lease, outcome
@@ -173,7 +173,7 @@ async def test_a_change_in_another_ones_term_wakes_nobody_and_each_term_looks_at
     await world.put(Widget, "b", size=1)
 
     def references(wanted: Widget) -> Any:
-        return names("shop", Gadget, wanted.spec.gadget)
+        return make_refs("shop", Gadget, wanted.spec.gadget)
 
     own = controller(diary, watches=WATCHES, references=references)
     async with world.process(own, lease=lease("one")) as one:

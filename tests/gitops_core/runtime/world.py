@@ -174,7 +174,7 @@ class World:
 
     async def install(self, *kinds: type[Resource]) -> None:
         for kind in kinds or (Widget, Gadget, Plain):
-            await self.local.create(crd(kind), field_manager="test")
+            await self.local.create(make_crd(kind), field_manager="test")
         await self.local.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}, field_manager="test"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
 from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.lint import Given, lint
@@ -21,16 +21,16 @@ def repository(**spec: Any) -> ImageRepository:
         "metadata": {"name": "app", "namespace": "shop"},
         "spec": {"image": "r.io/app", "interval": "1m", **spec},
     }
-    return from_manifest(ImageRepository, {**manifest, "status": status})
+    return read_manifest(ImageRepository, {**manifest, "status": status})
 
 
 def policy(name: str = "app", **spec: Any) -> ImagePolicy:
     wanted = {"imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": "^1"}}, **spec}
-    return from_manifest(ImagePolicy, {"metadata": {"name": name, "namespace": "shop"}, "spec": wanted})
+    return read_manifest(ImagePolicy, {"metadata": {"name": name, "namespace": "shop"}, "spec": wanted})
 
 
 def guard(**spec: Any) -> UpdateGuard:
-    return from_manifest(UpdateGuard, {"metadata": {"name": "guard", "namespace": "shop"}, "spec": spec})
+    return read_manifest(UpdateGuard, {"metadata": {"name": "guard", "namespace": "shop"}, "spec": spec})
 
 
 def sighting(setter: str, state: Any = "applied", cause: str = "") -> Sighting:

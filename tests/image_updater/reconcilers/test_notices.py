@@ -22,7 +22,7 @@ def test_a_repeated_message_is_no_second_event(message: str) -> None:
     spec = ImagePolicySpec(image_repository_ref=NamespacedReference(name="app"), policy=PolicyChoice())
     fresh = ImagePolicy(metadata=metadata, spec=spec, status=ImagePolicyStatus())
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    status = cast(ImagePolicyStatus, FLUX.after(Outcome(ImagePolicyStatus(), message, None), fresh, now, ()))
+    status = cast(ImagePolicyStatus, FLUX.make_status(Outcome(ImagePolicyStatus(), message, None), fresh, now, ()))
     known = ImagePolicy(metadata=metadata, spec=spec, status=status)
 
     assert [notice.reason for notice in make_ready_notices(fresh, message)] == ["Succeeded"]

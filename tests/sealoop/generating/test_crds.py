@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from click.testing import CliRunner, Result
 
-from gitops_core.schema import crds
+from gitops_core.schema import write_crds
 from sealoop.main import main
 from sealoop.wiring import KINDS
 
@@ -19,7 +19,7 @@ def called(*words: str | Path) -> Result:
 
 
 def test_the_generated_files_are_up_to_date() -> None:
-    assert {path.name: path.read_text() for path in DEPLOYED.iterdir()} == crds(KINDS)
+    assert {path.name: path.read_text() for path in DEPLOYED.iterdir()} == write_crds(KINDS)
     assert called(DEPLOYED, "--check").exit_code == 0
 
 
@@ -33,7 +33,7 @@ def test_a_folder_is_brought_up_to_date_and_nothing_of_others_is_touched(tmp_pat
 
     assert first.output == f"{tmp_path}: {len(KINDS)} CRDs, {len(KINDS) + 1} changed\n"
     assert again.output == f"{tmp_path}: {len(KINDS)} CRDs, 0 changed\n"
-    assert {path.name for path in tmp_path.iterdir()} == {*crds(KINDS), "values.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {*write_crds(KINDS), "values.yaml"}
     assert others.read_text() == "mine: true"
 
 

@@ -13,7 +13,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.remotes.credentials import SECRET
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from sealoop.images.lending import get_token_host, lend_logins
 from sealoop.images.selecting import SERVED, select, select_in_cluster
 from sealoop.objects.applying import prepare
@@ -128,7 +128,7 @@ REACHED = {
 
 async def test_a_round_of_a_namespace_reaches_what_its_objects_name_and_nothing_else(cluster: LocalCluster) -> None:
     spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in ("shop", "shared", "bakery")]
-    await prepare(cluster, map(crd, SERVED), [*spaces, *fleet()])
+    await prepare(cluster, map(make_crd, SERVED), [*spaces, *fleet()])
 
     for found in (await select(fleet(), "shop"), await select_in_cluster(cluster, "shop")):
         refs = {str(ObjectRef.of(manifest)) for manifest in found if manifest["kind"] != "Namespace"}
@@ -162,7 +162,7 @@ async def test_logins_go_to_the_namespace_alone_and_never_in_the_clear(
         )
         for namespace, name, spec in named
     ]
-    await prepare(cluster, map(crd, SERVED), [*spaces, *repositories])
+    await prepare(cluster, map(make_crd, SERVED), [*spaces, *repositories])
 
     await lend_logins(cluster, b'{"auths": {}}', "shop")
 

@@ -69,7 +69,7 @@ values = st.recursive(
     ],
 )
 def test_ages_are_shortened_as_kubectl_does(seconds: int, shown: str) -> None:
-    assert printing.write_age(timestamp(NOW - timedelta(seconds=seconds)), NOW) == shown
+    assert printing.write_age(write_timestamp(NOW - timedelta(seconds=seconds)), NOW) == shown
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_text_that_is_not_a_time_has_no_age(since: str, shown: str) -> None:
 
 
 def secret(**data: str) -> dict[str, Any]:
-    created = timestamp(NOW - timedelta(minutes=5))
+    created = write_timestamp(NOW - timedelta(minutes=5))
     metadata = {"name": "db", "namespace": "shop", "creationTimestamp": created}
     return {"metadata": metadata, "type": "Opaque", "data": data}
 

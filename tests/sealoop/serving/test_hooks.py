@@ -23,7 +23,7 @@ from gitops_core.runtime.clock import SystemClock
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.routes import Receive, Route
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from image_updater.api import ImagePolicy, ImageRepository
 from sealoop.serving.hooks import receiving
 from sealoop.wiring import make_routes
@@ -72,7 +72,7 @@ class Caller:
 
 @asynccontextmanager
 async def called(world: World, policy: Policy = DEFAULT_POLICY) -> AsyncIterator[Caller]:
-    await world.cluster.apply(crd(Receiver), field_manager="test")
+    await world.cluster.apply(make_crd(Receiver), field_manager="test")
     async with (
         world.running(),
         receiving(

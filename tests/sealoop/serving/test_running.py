@@ -25,7 +25,7 @@ import pytest
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Sensitive
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from sealoop.logs import JsonFormatter, TextFormatter
 from sealoop.objects.kinds import INSTALL
 from sealoop.serving.locks import only_process_in
@@ -257,7 +257,7 @@ async def test_a_missing_part_of_a_cluster_is_named_with_the_command_that_mends_
 
     before = [lack async for lack in find_missing(local_cluster, kinds, "sealoop-system")]
     for kind in KINDS:
-        await local_cluster.apply(crd(kind), field_manager="tests")
+        await local_cluster.apply(make_crd(kind), field_manager="tests")
     after = [lack async for lack in find_missing(local_cluster, kinds, "sealoop-system")]
 
     assert before == [(f"the kinds {', '.join(kind.kind for kind in kinds)}", INSTALL), *after]

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import VaultFactory
 from secrets_sync.adapters.threads import PATIENCE, PLACES
@@ -93,7 +93,7 @@ async def test_a_silent_server_takes_no_places_of_another(local_cluster: LocalCl
     moody.silent = True
     async with EmbeddedVault() as vault, moody.running():
         vault.put("db", {"a": "1"})
-        await vault_token(local_cluster, vault.token.text())
+        await vault_token(local_cluster, vault.token.reveal_text())
         factory = VaultFactory(FixedClock(), timeout=6.0)
         hanging = await factory.open(make_opening(vault_store(moody.url)), local_cluster)
         asked = [asyncio.ensure_future(hanging.fetch(SecretRef("db"))) for _ in range(50)]
@@ -119,7 +119,7 @@ async def test_the_threads_end_with_the_requests(local_cluster: LocalCluster) ->
     await prepare(local_cluster)
     async with EmbeddedVault() as vault:
         vault.put("db", {"a": "1"})
-        await vault_token(local_cluster, vault.token.text())
+        await vault_token(local_cluster, vault.token.reveal_text())
         factory = VaultFactory(FixedClock())
         good = await _opened(factory, vault, local_cluster)
 
@@ -173,12 +173,13 @@ async def test_many_secrets_of_a_store_that_hangs_delay_no_other() -> None:
     await world.install(*component.kinds)
     async with EmbeddedVault() as vault, moody.running():
         vault.put("db", {"password": "v1"})
-        await vault_token(world.local, vault.token.text())
+        await vault_token(world.local, vault.token.reveal_text())
         for name, url in (("hanging", moody.url), ("good", vault.url)):
             await world.local.create(_store(name, url), field_manager="tests")
         factories = {"vault": VaultFactory(world.clock, timeout=120.0)}  # longer than any machine is busy
         async with world.process(
-            lambda platform: controllers(platform, factories)[0], lambda platform: controllers(platform, factories)[1]
+            lambda platform: make_controllers(platform, factories)[0],
+            lambda platform: make_controllers(platform, factories)[1],
         ):
             for name in ("hanging", "good"):
                 await _until_stored(world, SecretStore.KIND, name, _is_ready)

@@ -65,7 +65,7 @@ class Provider:
 async def value_at(reads: Reads, provider: Provider, arrival: int = WHENEVER, ref: SecretRef = DB) -> str:
     answer = (await reads.read(provider, [ref], arrival))[ref]
     assert isinstance(answer, Payload)
-    return answer.value.text()
+    return answer.value.reveal_text()
 
 
 async def begun(provider: Provider, number: int = 1) -> None:
@@ -221,7 +221,7 @@ async def test_of_one_failure_each_raises_an_error_of_its_own() -> None:
         with pytest.raises(GitOpsError) as raised:
             await read_provider(plan, provider, reads, WHENEVER, IN_PLACE)
         condition = Condition(type="Ready", status="False", reason=reason, message="")
-        return raised.value.carrying(ExternalSecretStatus(), condition)
+        return raised.value.carry(ExternalSecretStatus(), condition)
 
     errors = await asyncio.gather(failure("A"), failure("B"))
 
@@ -319,7 +319,9 @@ async def test_keys_of_several_that_are_asked_for_at_once_are_read_in_few_calls(
     )
 
     assert (provider.calls, other.calls, provider.asked) == ([(a, b, c), (d,)], [(a,)], [])
-    texts = [{ref.key: p.value.text() for ref, p in found.items() if isinstance(p, Payload)} for found in answers]
+    texts = [
+        {ref.key: p.value.reveal_text() for ref, p in found.items() if isinstance(p, Payload)} for found in answers
+    ]
     assert texts == [{"a": "me a", "b": "me b"}, {"b": "me b", "c": "me c", "d": "me d"}, {"a": "you a"}]
 
 

@@ -101,7 +101,7 @@ class FakeRegistry:
         await asyncio.sleep(0)
         await self.fault(deed)
         if self.account is not None:
-            given = credentials.password.text() if credentials.password is not None else ""
+            given = credentials.password.reveal_text() if credentials.password is not None else ""
             if (credentials.username, given) != self.account:
                 raise RegistryDenied(f"{deed} {repository}: UNAUTHORIZED: authentication required")
 

@@ -80,7 +80,7 @@ def exchange(registry: str, token: Sensitive) -> Login:
     import requests  # azure-identity brought it already
 
     url = f"https://{registry}/oauth2/exchange"
-    form = {"grant_type": "access_token", "service": registry, "access_token": token.text()}
+    form = {"grant_type": "access_token", "service": registry, "access_token": token.reveal_text()}
     try:
         with (
             requests.Session() as session,

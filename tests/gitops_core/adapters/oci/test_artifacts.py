@@ -15,7 +15,7 @@ import pytest
 
 from gitops_core.adapters.oci import OciRegistry
 from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable
-from gitops_core.oci.credentials import OPEN, RegistryAccess, credentials_among, entries_in
+from gitops_core.oci.credentials import OPEN, RegistryAccess, choose_credentials, parse_entries
 from gitops_core.oci.references import parse_image
 from tests.servers.registry import PASSWORD, USER, RealRegistry
 
@@ -60,8 +60,8 @@ def access_to(registry: RealRegistry, image: str) -> RegistryAccess:
     if not registry.guarded:
         return OPEN
     config = {"auths": {registry.host: {"username": USER, "password": PASSWORD}}}
-    entries = entries_in(json.dumps(config).encode())
-    return RegistryAccess(credentials_among([entries], parse_image(image).repository))
+    entries = parse_entries(json.dumps(config).encode())
+    return RegistryAccess(choose_credentials([entries], parse_image(image).repository))
 
 
 async def test_an_artifact_s_manifest_and_layer_are_pulled_by_tag(client: OciRegistry, registry: RealRegistry) -> None:
@@ -125,9 +125,9 @@ async def test_an_artifact_behind_a_password_is_denied_to_anybody(
     push(password_registry, "artifacts/closed")
     wanted = parse_image(f"{password_registry.host}/artifacts/closed:6.1.0", insecure=True)
     wrong = RegistryAccess(
-        credentials_among(
+        choose_credentials(
             [
-                entries_in(
+                parse_entries(
                     json.dumps({"auths": {password_registry.host: {"username": USER, "password": "no"}}}).encode()
                 )
             ],

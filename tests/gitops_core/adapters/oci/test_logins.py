@@ -92,7 +92,7 @@ async def test_ecr_gives_a_password(logins: SdkLogins, environment: Environment,
 
     assert credentials.username == "AWS"
     assert credentials.password is not None
-    assert credentials.password.text().endswith("-auth-token")
+    assert credentials.password.reveal_text().endswith("-auth-token")
 
 
 async def test_the_public_registry_of_aws_gives_a_password(logins: SdkLogins, environment: Environment) -> None:
@@ -105,7 +105,7 @@ async def test_the_public_registry_of_aws_gives_a_password(logins: SdkLogins, en
 
     assert credentials.username == "AWS"
     assert credentials.password is not None
-    assert credentials.password.text() == "token-1"
+    assert credentials.password.reveal_text() == "token-1"
 
 
 async def test_a_login_without_an_identity_says_so(logins: SdkLogins, environment: Environment) -> None:
@@ -132,7 +132,7 @@ async def test_google_gives_a_token_that_is_shared_until_it_ends(logins: SdkLogi
     assert {credentials.username for credentials in many} == {"oauth2accesstoken"}
     assert set(many) == {other}
     assert many[0].password is not None
-    assert many[0].password.text() == "token-1"
+    assert many[0].password.reveal_text() == "token-1"
     assert [asked.path for asked in google.asked] == ["/token"]
     assert google.asked[0].form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
@@ -158,7 +158,7 @@ def test_googles_metadata_server_gives_a_token(environment: Environment) -> None
     program = (
         "from gitops_core.adapters.oci.logins import gcp\n"
         "login = gcp.login('x')\n"
-        "print(login.credentials.username, login.credentials.password.text(), login.expires.tzinfo)"
+        "print(login.credentials.username, login.credentials.password.reveal_text(), login.expires.tzinfo)"
     )
     with cloud_server() as server:
         place = {"GCE_METADATA_HOST": server.host, "GCE_METADATA_IP": server.host, "NO_GCE_CHECK": "false"}
@@ -184,7 +184,7 @@ async def test_azure_exchanges_an_identity_for_the_registrys_token(logins: SdkLo
 
     assert credentials.username == "00000000-0000-0000-0000-000000000000"
     assert credentials.password is not None
-    assert credentials.password.text().startswith("head.")
+    assert credentials.password.reveal_text().startswith("head.")
     token, exchange = microsoft.asked[-2:]
     assert token.form["client_assertion"] == "signed-by-the-cluster"
     assert token.form["scope"].startswith("https://management.azure.com/.default")

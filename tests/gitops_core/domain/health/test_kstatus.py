@@ -45,7 +45,7 @@ UNSCHEDULABLE = condition("PodScheduled", "False", "Unschedulable")
 
 
 def pod(phase: str, *conditions: Any, age: float = 60, **status: Any) -> Manifest:
-    created = timestamp(NOW - timedelta(seconds=age))
+    created = write_timestamp(NOW - timedelta(seconds=age))
     return thing(
         "v1", "Pod", None, {"phase": phase, "conditions": list(conditions), **status}, creationTimestamp=created
     )

@@ -84,8 +84,8 @@ def test_a_link_that_is_ignored_is_not_there_and_neither_is_one_to_what_is_ignor
     selected = SelectedTree(tree, parse_ignore_rules({}, "*.md"))
 
     assert dict(selected) == {"a.yaml": b"a", "z.yaml": b"a"}
-    assert "ignored" in selected.absence("x.md")
-    assert "ignored" in selected.absence("b.md")
+    assert "ignored" in selected.explain_absence("x.md")
+    assert "ignored" in selected.explain_absence("b.md")
 
 
 def test_a_link_is_built_as_the_file_it_leads_to_and_an_ignored_file_is_named_so() -> None:

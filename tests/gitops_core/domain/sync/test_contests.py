@@ -10,7 +10,7 @@ import pytest
 from gitops_core.api import Artifact, Kustomization
 from gitops_core.domain.sync.contests import find_shared, has_come_to_its_source, tell_shared
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 
 FIRST, SECOND = "main@sha1:" + "a" * 40, "main@sha1:" + "b" * 40
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
@@ -24,7 +24,7 @@ def kustomization(name: str, *, status: dict[str, Any], **metadata: Any) -> Kust
         "spec": {"interval": "1m", "prune": True, "sourceRef": {"kind": "GitRepository", "name": "r"}},
         "status": {"observedGeneration": 2, "lastAppliedRevision": FIRST, **status},
     }
-    return from_manifest(Kustomization, manifest)
+    return read_manifest(Kustomization, manifest)
 
 
 def holding(name: str, *ids: str) -> Kustomization:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gitops_core.api import Kustomization
 from gitops_core.domain.sync.dependencies import explain_unready, find_cycle, tell_cycle
 from gitops_core.meta import ObjectKey
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 
 keys = st.builds(ObjectKey, st.just("default"), st.sampled_from("abcdef"))
 graphs = st.dictionaries(keys, st.lists(keys, max_size=3), max_size=6)
@@ -66,7 +66,7 @@ def kustomization(
         "spec": {"interval": "1m", "prune": True, "sourceRef": source, **spec},
         "status": status,
     }
-    return from_manifest(Kustomization, manifest)
+    return read_manifest(Kustomization, manifest)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from gitops_core.domain.sync.plan import plan_sync
 from gitops_core.domain.sync.predictions import Applied, Change, Prediction
 from gitops_core.domain.sync.progress import Identity, Progress, Verdict, judge, plan_next_look
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from tests.gitops_core.domain.sync.test_sync import inventories, manifest
 from tests.simulation.loop import BEGINNING
 
@@ -109,7 +109,7 @@ def test_the_next_look_is_soon_for_what_no_watch_tells_and_never_after_the_time_
     spec = {"interval": "10m", "timeout": "1m", "prune": True, "sourceRef": {"kind": "GitRepository", "name": "r"}}
     about = {"name": "apps", "namespace": "default"}
     kind = {"apiVersion": Kustomization.KIND.api_version, "kind": Kustomization.KIND.kind}
-    wanted = from_manifest(Kustomization, {**kind, "metadata": about, "spec": spec})
+    wanted = read_manifest(Kustomization, {**kind, "metadata": about, "spec": spec})
     begun = progress(manifest(CRD), manifest(WEB))
     marked, bare = OURS.add_mark(ENDING), ENDING
     waiting = judge(begun, {CRD: ENDING}, {}, BEGINNING)

@@ -77,8 +77,8 @@ class Noting(Forwarding):
         super().__init__(inner)
         self.seen: list[tuple[str, str, bool]] = []
 
-    def before(self, request: Request) -> None:
-        self.seen.append(("before", request.method, request.is_write))
+    def check(self, request: Request) -> None:
+        self.seen.append(("check", request.method, request.is_write))
 
     async def carry(self, request: Request, send: Callable[[], Awaitable[A]]) -> A:
         self.seen.append(("carry", request.method, request.is_write))
@@ -91,7 +91,7 @@ def test_the_hooks_see_every_request_before_it_leaves(method: str) -> None:
 
     call(noting, method, complete=False)
 
-    expected = [("before", method, is_write)] + ([] if method == "watch" else [("carry", method, is_write)])
+    expected = [("check", method, is_write)] + ([] if method == "watch" else [("carry", method, is_write)])
     assert noting.seen == expected
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gitops_core.errors import StalledError, TransientError
 from gitops_core.meta import Condition, ObjectMeta, Resource, Status
-from gitops_core.runtime.loop.statuses import merge_patch, status_patch
+from gitops_core.runtime.loop.statuses import make_merge_patch, make_status_patch
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api.images import ImageUpdateAutomationStatus, MarkerReport
 from tests.gitops_core.runtime.kinds import TELLERS, Plain, Widget, WidgetStatus
@@ -34,7 +34,7 @@ def _outcome(ready: Any, reason: str, conditions: tuple[Condition, ...]) -> Outc
 
 def _failure(kind: Any, reason: str, own: tuple[Condition, ...], carries: bool) -> Exception:
     error = kind("message", reason=reason)
-    return error.carrying(WidgetStatus(), *own) if carries else error  # type: ignore[no-any-return]
+    return error.carry(WidgetStatus(), *own) if carries else error  # type: ignore[no-any-return]
 
 
 RESULTS = st.one_of(
@@ -46,7 +46,7 @@ KINDS = st.sampled_from([Widget, Plain])
 
 
 def status_after(result: Any, wanted: Resource, now: datetime, unsupported: tuple[str, ...]) -> Status:
-    status = TELLERS[type(wanted)].after(result, wanted, now, unsupported)
+    status = TELLERS[type(wanted)].make_status(result, wanted, now, unsupported)
     assert isinstance(status, Status)
     return status
 
@@ -93,7 +93,7 @@ def test_the_same_result_again_changes_nothing(kind: type[Resource], result: Any
 
     twice = status_after(result, wanted, NOW + timedelta(hours=1), ())
 
-    assert status_patch(once, twice) == {}
+    assert make_status_patch(once, twice) == {}
 
 
 @settings(max_examples=100)
@@ -157,7 +157,7 @@ def test_no_text_is_too_long_for_the_api_server(kind: type[Resource], text: str,
         "waits": Outcome(WidgetStatus(), text, None, ready="Unknown"),
         "fails": TransientError(text),
         "stalls": StalledError(text),
-        "own": TransientError("message").carrying(WidgetStatus(), *own),
+        "own": TransientError("message").carry(WidgetStatus(), *own),
     }
     conditions = conditions_after(results[how], _with(kind), NOW, (f"spec.{text}",))
 
@@ -171,7 +171,9 @@ def test_no_text_is_too_long_for_the_api_server(kind: type[Resource], text: str,
 
 def test_a_quotation_in_a_status_is_cut_and_an_echo_is_whole() -> None:
     report = MarkerReport(file="app.yaml", state="ambiguous", current="ä" * 1_000_000)
-    patch = status_patch(None, ImageUpdateAutomationStatus(unsettled=(report,), observed_source_revision="r" * 9000))
+    patch = make_status_patch(
+        None, ImageUpdateAutomationStatus(unsettled=(report,), observed_source_revision="r" * 9000)
+    )
 
     assert len(patch["unsettled"][0]["current"].encode()) <= 4096
     assert patch["unsettled"][0]["file"] == "app.yaml"
@@ -181,7 +183,7 @@ def test_a_quotation_in_a_status_is_cut_and_an_echo_is_whole() -> None:
 def test_flux_broken_build() -> None:
     """Seen: golden/flux/g-kustomizations.yaml, broken."""
     progress = "Building manifests for revision main@sha1:c30e with a timeout of 9m30s"
-    error = TransientError("failed to decode Kubernetes YAML", reason="BuildFailed").carrying(
+    error = TransientError("failed to decode Kubernetes YAML", reason="BuildFailed").carry(
         WidgetStatus(), Condition(type="Reconciling", status="True", message=progress)
     )
 
@@ -193,7 +195,7 @@ def test_flux_broken_build() -> None:
 
 def test_flux_dependency_not_ready() -> None:
     """Seen: golden/flux/g-kustomizations.yaml, dependent: no Reconciling."""
-    error = TransientError("dependency 'default/broken' is not ready", reason="DependencyNotReady").carrying(
+    error = TransientError("dependency 'default/broken' is not ready", reason="DependencyNotReady").carry(
         WidgetStatus(), Condition(type="Reconciling", status="False")
     )
 
@@ -248,7 +250,7 @@ def _patched(target: Any, patch: Any) -> Any:
 
 @given(OBJECTS, OBJECTS)
 def test_a_merge_patch_makes_the_new_from_the_old_and_is_empty_when_they_are_equal(old: Any, new: Any) -> None:
-    patch = merge_patch(old, new)
+    patch = make_merge_patch(old, new)
 
     assert _patched(old, patch) == new
     assert (patch == {}) == (old == new)

@@ -45,7 +45,7 @@ async def test_no_key_has_two_workers_and_nothing_added_is_lost(
             taken_at[key] = clock.monotonic()
             await clock.sleep(0.7)
             busy.discard(key)
-            queue.done(key)
+            queue.give_back(key)
 
     tasks = [asyncio.create_task(work()) for _ in range(workers)]
     ticking = asyncio.create_task(timers.run())
@@ -100,7 +100,7 @@ async def test_a_key_changed_while_taken_is_looked_at_again() -> None:
     queue.add("x")
     assert len(queue) == 0
 
-    queue.done("x")
+    queue.give_back("x")
 
     assert key == "x"
     assert await queue.get() == "x"
@@ -116,7 +116,7 @@ async def test_a_key_changed_while_taken_goes_before_periodic_looks_whatever_was
     queue.add("x", Priority.PERIODIC)
     queue.add("y", Priority.PERIODIC)
 
-    queue.done("x")
+    queue.give_back("x")
 
     assert [await queue.get(), await queue.get()] == ["x", "y"]
 
@@ -128,7 +128,7 @@ async def test_a_periodic_look_that_came_due_while_its_key_was_taken_stays_one()
     assert await queue.get() == "x"
     queue.add("x", Priority.PERIODIC)
 
-    queue.done("x")
+    queue.give_back("x")
     queue.add("y")
 
     assert [await queue.get(), await queue.get()] == ["y", "x"]
@@ -140,7 +140,7 @@ async def test_a_key_that_was_added_twice_does_not_overtake_others_when_it_comes
     for key in ("x", "x", "y"):
         queue.add(key)
     assert await queue.get() == "x"
-    queue.done("x")
+    queue.give_back("x")
 
     queue.add("x")
 
@@ -260,7 +260,7 @@ async def test_a_namespace_goes_on_when_it_gives_a_worker_back() -> None:
     await asyncio.sleep(1)
     assert not fourth.done()
 
-    queue.done(str(held[0]))
+    queue.give_back(str(held[0]))
 
     assert await fourth == "a3"
 
@@ -282,7 +282,7 @@ async def test_of_a_namespace_of_which_nothing_waits_nothing_is_kept() -> None:
     for number in range(100):
         queue.add(f"namespace-{number}")
     for _ in range(100):
-        queue.done(str(await queue.get()))
+        queue.give_back(str(await queue.get()))
     queue.add("another")
 
     await queue.get()

@@ -65,7 +65,7 @@ class Rollout(Resource):
 class Argo:
     """Implements Teller."""
 
-    def after(
+    def make_status(
         self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]
     ) -> RolloutStatus:
         assert isinstance(wanted, Rollout)
@@ -97,11 +97,11 @@ class Argo:
         assert isinstance(live, Rollout)
         return live.status.sync == Sync(status="Synced", compared_to=live.spec.size)
 
-    def state(self, live: Resource) -> str:
+    def tell_state(self, live: Resource) -> str:
         assert isinstance(live, Rollout)
         return live.status.health.status if live.status.health is not None else "Unknown"
 
-    def failure_event(self, reason: str) -> str:
+    def name_failure_event(self, reason: str) -> str:
         return reason
 
 
@@ -221,7 +221,7 @@ async def test_its_status_wakes_those_that_watch_it() -> None:
 
     async def note(wanted: Widget, platform: Platform) -> Outcome:
         seen = await platform.objects.get(Rollout, ref(Rollout, "a").key)
-        watching.append(Argo().state(seen) if seen is not None else "none")
+        watching.append(Argo().tell_state(seen) if seen is not None else "none")
         return outcome(wanted)
 
     watch = Watch(Query(Rollout.KIND), Rollout)

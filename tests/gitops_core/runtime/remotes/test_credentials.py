@@ -10,7 +10,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitAccessDenied
 from gitops_core.meta import ObjectKey, Sensitive
 from gitops_core.ports import GitAccess
-from gitops_core.runtime.remotes.credentials import access_from, git_access
+from gitops_core.runtime.remotes.credentials import make_git_access, read_git_access
 
 KEY = ObjectKey("shop", "git")
 HTTPS, SSH = "https://git.example.com/x.git", "ssh://git@git.example.com/x.git"
@@ -41,7 +41,7 @@ HTTPS, SSH = "https://git.example.com/x.git", "ssh://git@git.example.com/x.git"
     ],
 )
 def test_shapes(values: dict[str, bytes], url: str, access: GitAccess) -> None:
-    assert access_from(values, KEY, url) == access
+    assert make_git_access(values, KEY, url) == access
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_shapes(values: dict[str, bytes], url: str, access: GitAccess) -> None:
 )
 def test_a_missing_key_is_named_and_the_present_ones_are_not(values: dict[str, bytes], url: str, missing: str) -> None:
     with pytest.raises(GitAccessDenied, match=missing) as refused:
-        access_from(values, KEY, url)
+        make_git_access(values, KEY, url)
 
     assert "hunter2" not in str(refused.value)
 
@@ -72,9 +72,9 @@ async def test_a_secret_is_read_from_the_cluster(local_cluster: LocalCluster) ->
     }
     await local_cluster.create(secret, field_manager="test")
 
-    access = await git_access(local_cluster, "default", "git", HTTPS)
+    access = await read_git_access(local_cluster, "default", "git", HTTPS)
 
     assert access == GitAccess(username="u", password=Sensitive("p"))
-    assert await git_access(local_cluster, "default", "", HTTPS) == GitAccess()
+    assert await read_git_access(local_cluster, "default", "", HTTPS) == GitAccess()
     with pytest.raises(GitAccessDenied, match="'default/nope'"):
-        await git_access(local_cluster, "default", "nope", HTTPS)
+        await read_git_access(local_cluster, "default", "nope", HTTPS)

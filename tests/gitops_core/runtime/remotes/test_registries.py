@@ -16,8 +16,13 @@ from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
 from gitops_core.oci.credentials import ANONYMOUS, OPEN, Credentials, RegistryAccess
 from gitops_core.oci.references import Repository, parse_image
 from gitops_core.runtime.remotes.credentials import SECRET
-from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, access_identity, named_for_access, registry_access
-from gitops_core.schema import crd, from_manifest
+from gitops_core.runtime.remotes.registries import (
+    SERVICE_ACCOUNT,
+    identify_access,
+    list_named_for_access,
+    read_registry_access,
+)
+from gitops_core.schema import make_crd, read_manifest
 from image_updater.api import ImageRepository
 from tests.servers.certificates import Authority
 
@@ -48,18 +53,18 @@ async def _account(cluster: LocalCluster, name: str, *secrets: str) -> None:
 
 
 async def _wanted(cluster: LocalCluster, **spec: Any) -> ImageRepository:
-    await cluster.apply(crd(ImageRepository), field_manager="tests")
+    await cluster.apply(make_crd(ImageRepository), field_manager="tests")
     manifest = {
         "apiVersion": ImageRepository.KIND.api_version,
         "kind": "ImageRepository",
         "metadata": {"name": "app", "namespace": "default"},
         "spec": {"image": IMAGE, "interval": "1m", **spec},
     }
-    return from_manifest(ImageRepository, await cluster.create(manifest, field_manager="tests"))
+    return read_manifest(ImageRepository, await cluster.create(manifest, field_manager="tests"))
 
 
 async def _access(cluster: LocalCluster, **spec: Any) -> RegistryAccess:
-    return await registry_access(cluster, await _wanted(cluster, **spec), REPOSITORY)
+    return await read_registry_access(cluster, await _wanted(cluster, **spec), REPOSITORY)
 
 
 async def test_nothing_named_is_open(local_cluster: LocalCluster) -> None:
@@ -176,7 +181,7 @@ class Cloud:
 async def test_a_cloud_provider_logs_in_and_secrets_are_not_asked(local_cluster: LocalCluster) -> None:
     wanted = await _wanted(local_cluster, provider="gcp", secretRef={"name": "gone"})
 
-    access = await registry_access(local_cluster, wanted, REPOSITORY, Cloud())
+    access = await read_registry_access(local_cluster, wanted, REPOSITORY, Cloud())
 
     assert access.credentials == Credentials("gcp", Sensitive("ghcr.io"))
 
@@ -185,7 +190,7 @@ async def test_a_cloud_identity_of_another_account_is_refused(local_cluster: Loc
     wanted = await _wanted(local_cluster, provider="gcp", serviceAccountName="other")
 
     with pytest.raises(StalledError, match=r"spec\.serviceAccountName with a cloud provider") as caught:
-        await registry_access(local_cluster, wanted, REPOSITORY, Cloud())
+        await read_registry_access(local_cluster, wanted, REPOSITORY, Cloud())
 
     assert caught.value.reason == "FeatureGateDisabled"
 
@@ -199,7 +204,7 @@ async def test_all_that_is_named_is_watched(local_cluster: LocalCluster) -> None
         serviceAccountName="d",
     )
 
-    assert set(named_for_access(wanted)) == {
+    assert set(list_named_for_access(wanted)) == {
         *(ObjectRef(SECRET, ObjectKey("default", name)) for name in "abc*"),
         ObjectRef(SERVICE_ACCOUNT, ObjectKey("default", "d")),
     }
@@ -218,8 +223,8 @@ def test_identities_differ_where_accesses_do_and_hold_nothing_of_them() -> None:
         RegistryAccess(proxy=Sensitive("x")),
     ]
 
-    identities = [access_identity(access) for access in different]
+    identities = [identify_access(access) for access in different]
 
     assert len(set(identities)) == len(different)
     assert identities[0] == ""
-    assert access_identity(RegistryAccess(Credentials("bob", Sensitive("x")))) == identities[1]
+    assert identify_access(RegistryAccess(Credentials("bob", Sensitive("x")))) == identities[1]

@@ -23,8 +23,8 @@ from gitops_core.runtime.sharing.computing import (
     Busy,
     Threads,
     TooCostly,
+    estimate_weight,
     on_account_of,
-    weight_of,
 )
 
 KIND = Kind("example.org", "v1", "Thing")
@@ -190,7 +190,7 @@ async def test_the_loop_goes_on_while_eight_namespaces_compute(threads: Threads)
 
 
 async def test_an_account_without_an_object_can_be_used_up_too() -> None:
-    assert "this needs more than" in str(Account().spent())
+    assert "this needs more than" in str(Account().make_too_costly())
 
 
 async def cpu_at_a_stretch(work: Any) -> float:
@@ -215,5 +215,5 @@ def test_objects_weigh_by_their_bytes_and_not_by_their_number() -> None:
     dense = {"apiVersion": "v1", "kind": "ConfigMap", "data": {f"{n}": "" for n in range(40_000)}}
     small = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}
 
-    assert weight_of([dense]) > SMALL
-    assert weight_of([small] * 100) < SMALL < weight_of([small] * 10_000)
+    assert estimate_weight([dense]) > SMALL
+    assert estimate_weight([small] * 100) < SMALL < estimate_weight([small] * 10_000)

@@ -17,7 +17,7 @@ from gitops_core.ports import Change, PartialObject, Query
 from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.watching.informers import Informer, Informers, WatchedObjects
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from tests.gitops_core.runtime.kinds import Gadget, Widget
 from tests.gitops_core.runtime.world import Send, World, ref
 from tests.simulation.loop import SeededChance, in_virtual_time
@@ -75,7 +75,7 @@ async def _step(world: World, informer: Informer[Any], kind: str, name: str, num
         case "absorb" if await world.get(Widget, name):
             status = {"status": {"size": number}}
             stored = await world.local.patch(ref(Widget, name), status, field_manager="us", subresource="status")
-            informer.absorb(from_manifest(Widget, stored))
+            informer.absorb(read_manifest(Widget, stored))
         case "cut":
             cluster.cut_watches()
         case "expire":

@@ -28,7 +28,7 @@ def test_the_index_is_the_inverse_of_the_references(
         current[key] = references
 
     everything = ObjectRef(changed.kind, ObjectKey(changed.key.namespace, "*"))
-    assert index.referrers(changed) == {k for k, refs in current.items() if changed in refs or everything in refs}
+    assert index.list_referrers(changed) == {k for k, refs in current.items() if changed in refs or everything in refs}
     assert index.kinds == {ref.kind for refs in current.values() for ref in refs}
 
 
@@ -40,5 +40,5 @@ def test_nothing_is_kept_of_keys_that_are_gone() -> None:
     index.update(key, [])
 
     assert not index.kinds
-    assert not index.referrers(ref)
+    assert not index.list_referrers(ref)
     assert not index._named

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from image_updater.api import (
     ImagePolicy,
     ImageRef,
@@ -38,7 +38,7 @@ SHUT = UpdateWindow(schedule="0 15 * * *", duration="1h")
 
 
 def policy(name: str = "app", tag: str = "1.1.0", digest: str = "", **metadata: Any) -> ImagePolicy:
-    return from_manifest(
+    return read_manifest(
         ImagePolicy,
         {
             "metadata": {"name": name, "namespace": "shop", **metadata},
@@ -52,7 +52,7 @@ def guard(
     name: str = "guard", status: dict[str, Any] | None = None, namespace: str = "shop", **spec: Any
 ) -> UpdateGuard:
     manifest = {"metadata": {"name": name, "namespace": namespace}, "spec": spec, "status": status or {}}
-    return from_manifest(UpdateGuard, manifest)
+    return read_manifest(UpdateGuard, manifest)
 
 
 def change(current: str, desired: str = "r.io/app:1.1.0", setter: str = "shop:app", file: str = "a.yaml") -> Change:

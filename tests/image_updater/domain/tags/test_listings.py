@@ -121,7 +121,7 @@ def test_the_memory_of_listings_is_bounded() -> None:
     for number in range(12):
         kept.get_listing(f"r{number}", tuple(f"{n:08}" for n in range(size, 0, -1)), [])
 
-    assert [key for (key, _), _ in kept._kept.items()] == [f"r{number}" for number in range(8, 12)]
+    assert [key for (key, _), _ in kept._kept.list_items()] == [f"r{number}" for number in range(8, 12)]
 
 
 def test_a_new_tag_in_a_very_long_list_costs_little() -> None:

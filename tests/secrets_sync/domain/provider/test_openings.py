@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gitops_core.meta import ObjectKey
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from secrets_sync.api import SecretStore
 from secrets_sync.domain.provider.openings import Reach, find_provider, make_opening
 from secrets_sync.errors import StoreInvalid

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from secrets_sync.api import ExternalSecret
-from secrets_sync.component import controllers
+from secrets_sync.component import make_controllers
 from secrets_sync.domain.provider.reading import Absent, Reading
 from secrets_sync.domain.secret.live import SECRET, LiveSecret
 from secrets_sync.domain.secret.plan import Create, Update, plan_target
@@ -19,7 +19,7 @@ from tests.secrets_sync.world import NAMESPACE, external_secret
 def wanted(**spec: Any) -> ExternalSecret:
     manifest = external_secret(**spec)
     manifest["metadata"] |= {"labels": {"team": "a"}, "annotations": {"note": "b"}, "uid": "u"}
-    return from_manifest(ExternalSecret, manifest)
+    return read_manifest(ExternalSecret, manifest)
 
 
 def test_of_equal_keys_the_later_entry_wins_and_metadata_is_the_external_secrets() -> None:
@@ -85,7 +85,7 @@ def test_an_external_secret_names_its_secret_its_stores_and_where_its_templates_
 
 def test_the_runtime_is_told_of_them() -> None:
     platform: Any = type("Platform", (), dict.fromkeys(("cluster", "objects", "clock", "compute")))
-    _, secrets = controllers(platform, {})
+    _, secrets = make_controllers(platform, {})
 
     named_by = list(secrets.references(wanted()))
 
