@@ -88,7 +88,7 @@ def make_controllers(
     )
 
 
-def routes(
+def make_routes(
     cluster: Cluster, clock: Clock, compute: Compute, pushes: Pushes, policy: Policy = DEFAULT_POLICY
 ) -> tuple[Route, ...]:
     """Receivers' webhooks. They only wake, so that every replica may take them."""
@@ -105,7 +105,7 @@ def _list_receiver_references(wanted: Receiver) -> Iterable[ObjectRef]:
         yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
 
 
-def _kustomization_references(wanted: Kustomization, kinds: SourceKinds) -> Iterable[ObjectRef]:
+def _list_kustomization_references(wanted: Kustomization, kinds: SourceKinds) -> Iterable[ObjectRef]:
     name, key = get_source_name(wanted)
     if name in kinds:
         yield ObjectRef(kinds[name].type_.KIND, key)

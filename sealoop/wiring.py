@@ -44,21 +44,21 @@ class Ports:
 
 def make_routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy = DEFAULT_POLICY) -> tuple[Route, ...]:
     """Return every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
-    return gitops.routes(cluster, clock, compute, Pushes(cluster, clock), policy)
+    return gitops.make_routes(cluster, clock, compute, Pushes(cluster, clock), policy)
 
 
 def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """Make one controller for each kind that is reconciled."""
     return (
-        *gitops.controllers(platform, ports.renderer),
-        *secrets.controllers(platform, ports.providers),
+        *gitops.make_controllers(platform, ports.renderer),
+        *secrets.make_controllers(platform, ports.providers),
         *make_image_controllers(platform, ports),
     )
 
 
 def make_image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """Make the controllers of image_updater alone, for a run that does nothing else."""
-    return images.controllers(
+    return images.make_controllers(
         platform,
         ports.registry,
         ports.catalog,

@@ -77,7 +77,7 @@ class Folders:
 
     async def _read_own(self, source: Resource, revision: str, inside: str, *, is_alone: bool) -> Folder | None:
         """Read the folder alone; None where it does not stand for itself."""
-        root = await self._root(source, revision)
+        root = await self._read_root(source, revision)
         if resolve_path(inside, root.files.links) != inside:
             return None
         try:
@@ -120,7 +120,7 @@ class Folders:
         return ()
 
 
-def _rules_of(tree: Tree, spec_ignore: str | None) -> IgnoreRules:
+def _read_rules(tree: Tree, spec_ignore: str | None) -> IgnoreRules:
     texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in list_ignore_files(tree)}
     return parse_ignore_rules(texts, spec_ignore)
 

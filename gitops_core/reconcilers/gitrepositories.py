@@ -43,14 +43,14 @@ class GitSource:
     def get_ignore(self, source: GitRepository) -> str | None:
         return source.spec.ignore
 
-    async def tree(self, source: GitRepository, revision: str, path: str = "") -> Tree:
-        return await (await self.remote(source)).fetch_tree(Revision.parse(revision), path)
+    async def read_tree(self, source: GitRepository, revision: str, path: str = "") -> Tree:
+        return await (await self.open_remote(source)).fetch_tree(Revision.parse(revision), path)
 
     async def open_remote(self, source: GitRepository) -> GitRemote:
         """Open the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
         secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
-        access = await git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
-        return self.git.get_remote(source.spec.url, access, timeout=seconds(source.spec.timeout))
+        access = await read_git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
+        return self.git.get_remote(source.spec.url, access, timeout=parse_duration(source.spec.timeout))
 
 
 @dataclass(frozen=True)

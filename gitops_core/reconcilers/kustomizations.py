@@ -54,7 +54,7 @@ from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome, Platform
 from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT
-from gitops_core.runtime.sharing.computing import weight_of
+from gitops_core.runtime.sharing.computing import estimate_weight
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"
@@ -81,7 +81,7 @@ class KustomizationReconciler:
 
     async def reconcile(self, wanted: Kustomization) -> Outcome:
         refuse_unsupported(wanted, HARMLESS, {NAMED_BY: self.folders.kinds})
-        source, artifact = await self._source(wanted)
+        source, artifact = await self._get_source(wanted)
         limit = asyncio.timeout(get_timeout(wanted.spec))
         async with self._open(wanted) as applier:
             attempt = Attempt(wanted, artifact.revision, applier, self.platform.clock, self.platform.events)
@@ -105,7 +105,7 @@ class KustomizationReconciler:
 
     # what is to be applied
 
-    async def _source(self, wanted: Kustomization) -> tuple[Resource, Artifact]:
+    async def _get_source(self, wanted: Kustomization) -> tuple[Resource, Artifact]:
         name, key = dependencies.get_source_name(wanted)
         kind = self.folders.kinds[name]
         self.platform.policy.check_reference(wanted.ref, ObjectRef(kind.type_.KIND, key))
@@ -155,7 +155,7 @@ class KustomizationReconciler:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
             attempt.fail("ReconciliationFailed", message)
         try:
-            scoped = await attempt.applier.scoped(rendered)
+            scoped = await attempt.applier.scope(rendered)
         except SyncFailed as error:
             attempt.fail_sync(error)
         return await self._decide(attempt, scoped)
@@ -194,8 +194,8 @@ class KustomizationReconciler:
     async def _begin(self, attempt: Attempt, plan: SyncPlan, identity: Identity) -> Progress:
         """See what would become of everything, and store the inventory: nothing else is written yet."""
         wanted, applier = attempt.wanted, attempt.applier
-        weight = weight_of(action.manifest for action in plan.actions)
-        fingerprint = await self.platform.compute.run(weight, _fingerprint, plan)
+        weight = estimate_weight(action.manifest for action in plan.actions)
+        fingerprint = await self.platform.compute.run(weight, _compute_fingerprint, plan)
         memory = self._memory.get(wanted.key)
         is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, fingerprint)
         try:
@@ -294,7 +294,7 @@ class KustomizationReconciler:
             if before is None or before.message != message:
                 attempt.warn("AppliedByOthers", message)
 
-    async def _artifact_for(self, other: Kustomization) -> Artifact | None:
+    async def _find_artifact(self, other: Kustomization) -> Artifact | None:
         """Return what the source of another Kustomization holds, or None when that is not known."""
         name, key = dependencies.get_source_name(other)
         if (kind := self.folders.kinds.get(name)) is None:
@@ -379,10 +379,10 @@ class KustomizationReconciler:
         self.platform.events.emit(wanted, "Warning", "ReconciliationFailed", f"{text}: {', '.join(left)}", {})
 
 
-def _not_yet(wanted: Kustomization, message: str) -> TransientError:
+def _make_unready(wanted: Kustomization, message: str) -> TransientError:
     """Return an error without an Event, as nobody did anything wrong; the source's change wakes us."""
     delay = get_retry_interval(wanted.spec)
-    return TransientError(message, reason="ArtifactFailed", retry_after=delay).told("None", {})
+    return TransientError(message, reason="ArtifactFailed", retry_after=delay).record_as("None", {})
 
 
 def _about(wanted: Kustomization) -> Mapping[str, str]:
@@ -390,7 +390,7 @@ def _about(wanted: Kustomization) -> Mapping[str, str]:
     return {f"{GROUP}/revision": wanted.status.last_applied_revision}
 
 
-def _identity(wanted: Kustomization, revision: str) -> Identity:
+def _make_identity(wanted: Kustomization, revision: str) -> Identity:
     metadata = wanted.metadata
     return Identity(metadata.uid, metadata.generation, revision, metadata.annotations.get(REQUESTED_AT, ""))
 

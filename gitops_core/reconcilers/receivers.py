@@ -39,7 +39,7 @@ class ReceiverReconciler:
         try:
             token = await read_token(self.cluster, wanted)
         except TokenMissing as error:
-            raise error.carrying(msgspec.structs.replace(wanted.status, webhook_path="")) from None
+            raise error.carry(msgspec.structs.replace(wanted.status, webhook_path="")) from None
         path = make_webhook_path(token, wanted.key)
         return Outcome(
             status=msgspec.structs.replace(wanted.status, webhook_path=path),

@@ -23,7 +23,7 @@ from gitops_core.api import Receiver
 from gitops_core.api.receiver import ReceiverResource
 from gitops_core.domain.sources.hooks import HookRefused, check, find_named, make_webhook_path
 from gitops_core.errors import GitOpsError, PayloadInvalid
-from gitops_core.meta import ObjectKey, ObjectRef, timestamp
+from gitops_core.meta import ObjectKey, ObjectRef, write_timestamp
 from gitops_core.ports import Clock, Cluster, Compute, PartialObject, Pushes, Query
 from gitops_core.reconcilers.receivers import TokenMissing, read_token
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
@@ -79,7 +79,7 @@ class Webhooks:
         claims = self._find_claims(path)
         for key in claims:
             manifest = await self.cluster.get(ObjectRef(Receiver.KIND, key))
-            receiver = None if manifest is None else from_manifest(Receiver, manifest)
+            receiver = None if manifest is None else read_manifest(Receiver, manifest)
             if receiver is None or not hmac.compare_digest(receiver.status.webhook_path.encode(), path.encode()):
                 continue
             if len(claims) == 1 or await self._is_at(receiver, path):
@@ -105,7 +105,7 @@ class Webhooks:
             await self.clock.sleep(max(0.0, self._read_at + PAUSE - self.clock.monotonic()))
             began = self.clock.monotonic()
             paths: dict[str, tuple[ObjectKey, ...]] = {}
-            for each in sorted(await listed(self.cluster, Receiver), key=_age):
+            for each in sorted(await list_objects(self.cluster, Receiver), key=_get_age):
                 told = each.status.webhook_path  # whatever whoever may write statuses says
                 claims = paths.get(told, ())
                 if _PATH.fullmatch(told) and len(claims) < MOST_CLAIMS:
@@ -117,7 +117,7 @@ class Webhooks:
         """Prove, read and act. `headers` are by their names in lower case."""
         about = {"receiver": str(receiver.key)}
         try:
-            token = await receiver_token(self.cluster, receiver)
+            token = await read_token(self.cluster, receiver)
             if not hmac.compare_digest(make_webhook_path(token, receiver.key), path):
                 return HTTPStatus.NOT_FOUND  # the token is another one by now
             check(receiver.spec, token, headers, body)
@@ -148,7 +148,7 @@ class Webhooks:
             else:
                 await self._wake(ref)
 
-    async def _named(self, receiver: Receiver, resource: ReceiverResource) -> tuple[ObjectRef, ...]:
+    async def _list_named(self, receiver: Receiver, resource: ReceiverResource) -> tuple[ObjectRef, ...]:
         """Return the objects that a resource of the Receiver names. Raises ClusterError, ReferenceRefused."""
         named = find_named(receiver, resource)
         self.policy.check_reference(receiver.ref, named)
@@ -158,7 +158,7 @@ class Webhooks:
             raise GitOpsError("matchLabels field not set when using wildcard '*' as name")
         labels = ",".join(f"{name}={value}" for name, value in sorted(resource.match_labels.items()))
         query = Query(named.kind, namespace=named.key.namespace, labels=labels, metadata_only=True)
-        found = await every_page(self.cluster, query, PartialObject)
+        found = await read_every_page(self.cluster, query, PartialObject)
         return tuple(ObjectRef(named.kind, ObjectKey(item.metadata.namespace, item.metadata.name)) for item in found)
 
     async def _wake(self, ref: ObjectRef) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gitops_core.api import GitReference, GitRepository
-from gitops_core.meta import ObjectKey, ObjectRef, seconds
+from gitops_core.meta import ObjectKey, ObjectRef, parse_duration
 from gitops_core.ports import GitAccess, GitRef, GitRemote
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.remotes.credentials import read_git_access
@@ -89,8 +89,8 @@ async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Sour
     namespace, secret = route.repository.metadata.namespace, spec.secret_ref.name if spec.secret_ref else ""
     if own := wanted.metadata.annotations.get(WRITE_SECRET, ""):
         namespace, secret = wanted.metadata.namespace, own
-    access = await git_access(platform.cluster, namespace, secret, spec.url)
-    remote = platform.git.get_remote(spec.url, access, timeout=seconds(spec.timeout))
+    access = await read_git_access(platform.cluster, namespace, secret, spec.url)
+    remote = platform.git.get_remote(spec.url, access, timeout=parse_duration(spec.timeout))
     return Source(route.repository, route.git, route.ref, route.push_branch, remote, access)
 
 

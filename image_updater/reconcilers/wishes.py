@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from gitops_core.meta import Revision, seconds
+from gitops_core.meta import Revision, parse_duration
 from gitops_core.runtime.policy import ReferenceRefused
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.schema import read_manifest

@@ -27,7 +27,7 @@ from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Platform
-from gitops_core.runtime.remotes.registries import registry_access
+from gitops_core.runtime.remotes.registries import read_registry_access
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.runtime.watching.informers import Informers, WatchedObjects
 from image_updater.api import ImagePolicy, ImageRepository
@@ -114,7 +114,7 @@ class Look:
         checkpoints = Checkpoints(cluster, self.platform.objects, self.platform.clock, catalog)
         tags: tuple[str, ...] = ()
         try:
-            access = await registry_access(cluster, wanted, repository, self.ports.logins)
+            access = await read_registry_access(cluster, wanted, repository, self.ports.logins)
             tags = await self.ports.registry.list_tags(repository, access)
         except RegistryError as error:
             trouble = f"the registry does not list {repository} ({error})"

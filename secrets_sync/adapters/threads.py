@@ -59,7 +59,7 @@ class Threads:
 
     def make_line(self, server: str) -> Line:
         """Make a line of one place for those who ask this server one after the other; see `turn`."""
-        return Line(server, 1, PATIENCE, self._places.line(server))
+        return Line(server, 1, PATIENCE, self._places.get_line(server))
 
     def close(self) -> None:
         """Forget what is under way."""

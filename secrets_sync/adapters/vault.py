@@ -240,7 +240,7 @@ class Connection:
         # Never reads VAULT_TOKEN, ~/.vault-token, VAULT_CACERT: hvac.Client would, its adapter does not.
         adapter = hvac.adapters.RawAdapter(
             base_uri=self.identity.server,
-            token=token.text() if token else "",
+            token=token.reveal_text() if token else "",
             session=self._get_session(make_bounded_session),
             namespace=self.identity.namespace or None,
             allow_redirects=False,

@@ -51,5 +51,5 @@ class SecretStoreReconciler:
 
 
 def _attach_reason(error: E_, wanted: SecretStore, reason: str, message: str) -> E_:
-    error.carrying(wanted.status, Condition(type="Ready", status="False", reason=reason, message=message))
+    error.carry(wanted.status, Condition(type="Ready", status="False", reason=reason, message=message))
     return error

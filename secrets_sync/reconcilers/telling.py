@@ -80,7 +80,7 @@ def tell_failed(error: E_, wanted: ExternalSecret, sentence: str) -> E_:
     status = wanted.status
     if status.binding is None:
         status = msgspec.structs.replace(status, binding=Binding())
-    error.carrying(status, condition, *_list_own_conditions(wanted))
+    error.carry(status, condition, *_list_own_conditions(wanted))
     return error
 
 

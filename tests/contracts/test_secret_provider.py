@@ -81,7 +81,7 @@ async def fake_store(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     ]
     manifest = fake()
     manifest["spec"]["provider"]["fake"]["data"] = entries
-    provider = await FakeFactory().open(make_opening(from_manifest(SecretStore, manifest)), cluster)
+    provider = await FakeFactory().open(make_opening(read_manifest(SecretStore, manifest)), cluster)
     yield Stores(provider, {})  # its settings are its secrets
 
 

@@ -20,7 +20,7 @@ from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.component import make_controllers

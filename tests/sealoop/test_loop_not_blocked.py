@@ -36,7 +36,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.sharing.computing import IN_PLACE, Threads
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.registry.cosign import SignedClaim

@@ -127,7 +127,7 @@ def _shorten(text: str) -> str:
 
 
 def _get_host(proxy: Sensitive | None) -> str:
-    return urlsplit(proxy.text()).netloc.rpartition("@")[2] if proxy is not None else ""
+    return urlsplit(proxy.reveal_text()).netloc.rpartition("@")[2] if proxy is not None else ""
 
 
 def _name_errno(error: aiohttp.ClientConnectorError) -> str:

@@ -237,7 +237,7 @@ class Transport:
 
     def _find_proxy(self, url: str, access: RegistryAccess) -> str | None:
         if access.proxy is not None:
-            return access.proxy.text()
+            return access.proxy.reveal_text()
         proxy = find_proxy(url, self._environment) if self._environment else None
         if proxy is None:
             return None

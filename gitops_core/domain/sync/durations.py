@@ -42,4 +42,4 @@ def get_timeout(spec: KustomizationSpec) -> float:
 
 
 def get_retry_interval(spec: KustomizationSpec) -> float:
-    return seconds(spec.retry_interval or spec.interval)
+    return parse_duration(spec.retry_interval or spec.interval)

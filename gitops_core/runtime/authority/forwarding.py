@@ -128,7 +128,7 @@ class Forwarding:
         return self._wrap(self.inner.impersonate(user, groups))
 
     def connect_apart(self) -> Cluster:
-        return self._around(self.inner.connect_apart())
+        return self._wrap(self.inner.connect_apart())
 
     def _wrap(self, inner: Cluster) -> Self:
         return dataclasses.replace(self, inner=inner)

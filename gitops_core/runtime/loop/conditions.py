@@ -34,7 +34,7 @@ MOST_REPEATED = 256
 _OURS = frozenset({"Ready", "Reconciling", "Stalled", UNSUPPORTED})
 
 
-def told(message: str) -> str:
+def cut_message(message: str) -> str:
     """Shorten `message` to what a condition shows of it."""
     return shorten(message, MOST_MESSAGE)
 

@@ -89,4 +89,4 @@ def find_next_look(wanted: ExternalSecret, refreshed: datetime | None, now: date
 
 def parse_interval(wanted: ExternalSecret) -> float:
     """Parse the refresh interval into seconds; 0 and less mean never again. Raises ValueError: not a duration."""
-    return seconds(wanted.spec.refresh_interval)
+    return parse_duration(wanted.spec.refresh_interval)

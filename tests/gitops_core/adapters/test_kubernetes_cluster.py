@@ -39,7 +39,7 @@ def config_map(namespace: str, name: str, **data: Any) -> dict[str, Any]:
     }
 
 
-def crd(plural: str, kind: str, version: str = "v1") -> dict[str, Any]:
+def make_crd(plural: str, kind: str, version: str = "v1") -> dict[str, Any]:
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -139,7 +139,7 @@ async def test_a_kind_is_known_as_soon_as_its_crd_is_installed(
     with pytest.raises(KindUnknown, match=r'no matches for kind "Gadget" in version "test.sealoop.dev/v1"'):
         await cluster.find_api_resource(kind)
 
-    await cluster.create(crd("gadgets", "Gadget"), field_manager="tests")
+    await cluster.create(make_crd("gadgets", "Gadget"), field_manager="tests")
 
     assert await until_served(cluster, kind) == "gadgets"
     found = next(r for r in await cluster.list_api_resources() if r.kind == kind)
@@ -148,7 +148,7 @@ async def test_a_kind_is_known_as_soon_as_its_crd_is_installed(
 
 async def test_a_kind_whose_crd_is_gone_is_unknown_again(cluster: KubernetesCluster) -> None:
     kind = Kind("test.sealoop.dev", "v1", "Gone")
-    made = await cluster.create(crd("gones", "Gone"), field_manager="tests")
+    made = await cluster.create(make_crd("gones", "Gone"), field_manager="tests")
     await until_served(cluster, kind)
 
     await cluster.delete(ObjectRef.of(made))
@@ -192,7 +192,7 @@ async def test_an_object_that_cannot_be_read_hides_no_other_of_its_list(
     control_plane: ControlPlane, cluster: KubernetesCluster
 ) -> None:
     namespace = control_plane.namespace()
-    await cluster.create(crd("widgets", "Widget"), field_manager="tests")
+    await cluster.create(make_crd("widgets", "Widget"), field_manager="tests")
     await until_served(cluster, Widget.KIND)
     for name, size in (("a", 1), ("b", "large"), ("c", 3)):
         widget = {"apiVersion": "test.sealoop.dev/v1", "kind": "Widget", "spec": {"size": size}}

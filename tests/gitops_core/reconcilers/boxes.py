@@ -58,8 +58,8 @@ class BoxSource:
     def get_ignore(self, source: Box) -> str | None:
         return source.spec.ignore
 
-    async def tree(self, source: Box, revision: str, path: str = "") -> Tree:
-        return await self.git.get_trees(str(source.ref)).get_tree(self.origin(source).removeprefix("sha256:"), path)
+    async def read_tree(self, source: Box, revision: str, path: str = "") -> Tree:
+        return await self.git.get_trees(str(source.ref)).get_tree(self.get_origin(source).removeprefix("sha256:"), path)
 
 
 @dataclass(frozen=True)

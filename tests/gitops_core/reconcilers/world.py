@@ -23,7 +23,7 @@ from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from tests.simulation.fakes.git import FakeGit, FakeRepository
 from tests.simulation.loop import SeededChance, VirtualClock
 

@@ -20,7 +20,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from tests.gitops_core.runtime.kinds import Widget
 from tests.gitops_core.runtime.world import EVENT, NoGit, condition, controller, outcome
 from tests.servers.controlplane import ControlPlane

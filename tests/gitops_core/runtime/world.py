@@ -23,7 +23,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from tests.gitops_core.runtime.kinds import TELLERS, Gadget, Plain, Widget, WidgetStatus
 from tests.simulation.loop import SeededChance, VirtualClock
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gitops_core.domain.objects.selectors import parse_selector
 from gitops_core.domain.render.manifests import read_documents
-from gitops_core.meta import Kind, timestamp
+from gitops_core.meta import Kind, write_timestamp
 from sealoop.objects import printing
 from sealoop.objects.printing import BUILT_IN, Column, Table
 

@@ -15,7 +15,7 @@ from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import VaultFactory
 from secrets_sync.adapters.threads import PATIENCE, PLACES
 from secrets_sync.api import SecretStore
-from secrets_sync.component import AT_ONCE, component, controllers
+from secrets_sync.component import AT_ONCE, component, make_controllers
 from secrets_sync.domain.provider.openings import make_opening
 from secrets_sync.domain.provider.payload import SecretRef
 from secrets_sync.domain.secret.live import SECRET
@@ -228,7 +228,7 @@ def _has_password(live: Manifest) -> bool:
 
 async def _opened(factory: VaultFactory, vault: EmbeddedVault, cluster: LocalCluster) -> SecretProvider:
     manifest = await cluster.create(_store("good", vault.url), field_manager="tests")
-    return await factory.open(make_opening(from_manifest(SecretStore, manifest)), cluster)
+    return await factory.open(make_opening(read_manifest(SecretStore, manifest)), cluster)
 
 
 async def _ended() -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gitops_core.domain.health.kstatus import expires, judge_health
-from gitops_core.meta import Manifest, timestamp
+from gitops_core.meta import Manifest, write_timestamp
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from gitops_core.domain.render.folders import is_plain, list_manifests, list_res
 from gitops_core.domain.sources.ignore import SelectedTree, parse_ignore_rules
 from gitops_core.domain.sync.durations import write_duration
 from gitops_core.domain.sync.history import add_attempt
-from gitops_core.meta import FixedTree, seconds
+from gitops_core.meta import FixedTree, parse_duration
 from tests.simulation.loop import BEGINNING
 
 
@@ -117,7 +117,9 @@ def test_manifests_are_met_as_a_walk_meets_them() -> None:
 
 @given(st.integers(0, 10**15))
 def test_a_duration_reads_back_as_what_was_printed(nanoseconds: int) -> None:
-    assert abs(seconds(write_duration(nanoseconds / 1e9)) - nanoseconds / 1e9) < 1e-6 * max(1.0, nanoseconds / 1e9)
+    assert abs(parse_duration(write_duration(nanoseconds / 1e9)) - nanoseconds / 1e9) < 1e-6 * max(
+        1.0, nanoseconds / 1e9
+    )
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from(["Succeeded", "Failed"])), max_size=20))

@@ -27,7 +27,7 @@ def test_a_store_is_opened_by_its_own_settings_as_itself_and_reaches_its_own_nam
 
 
 def test_an_opening_shows_no_value() -> None:
-    assert "marked-4711" not in repr(make_opening(from_manifest(SecretStore, fake(db="marked-4711"))))
+    assert "marked-4711" not in repr(make_opening(read_manifest(SecretStore, fake(db="marked-4711"))))
 
 
 @pytest.mark.parametrize("named", ["", "shop"])
@@ -44,4 +44,4 @@ def test_another_namespace_is_out_of_reach(namespace: str) -> None:
 @pytest.mark.parametrize("provider", [{}, {"fake": {"data": []}, "vault": {"server": "https://vault.example"}}])
 def test_a_store_has_exactly_one_provider(provider: dict[str, object]) -> None:
     with pytest.raises(StoreInvalid, match=f"names {len(provider)} providers"):
-        make_opening(from_manifest(SecretStore, store("s", provider)))
+        make_opening(read_manifest(SecretStore, store("s", provider)))
