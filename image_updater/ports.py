@@ -100,7 +100,7 @@ class TagCatalog(Protocol):
         ...
 
     async def find_listing_begin(self, repository: str, identity: str) -> datetime | None:
-        """Find when the last listing began that was made with this identity (`access_identity`)."""
+        """Find when the last listing began that was made with this identity (`identify_access`)."""
         ...
 
     async def find_newest_listing(self, repository: str) -> datetime | None:
