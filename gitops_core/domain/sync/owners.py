@@ -14,7 +14,6 @@ Source: Flux, kustomize-controller.
 
 from __future__ import annotations
 
-from gitops_core.api import Kustomization
 from gitops_core.domain.sync.ownership import Directives, Ownership
 from gitops_core.meta import ObjectKey
 
@@ -36,13 +35,3 @@ DIRECTIVES = Directives(
 
 def make_kustomization_ownership(key: ObjectKey) -> Ownership:
     return Ownership(MANAGER, {OWNER_NAME: key.name, OWNER_NAMESPACE: key.namespace}, str(key), DIRECTIVES)
-
-
-def find_account(wanted: Kustomization, default: str) -> ObjectKey | None:
-    """Return the service account whose rights a Kustomization has, in its own namespace; None for ours.
-
-    Args:
-        default: the name for those that name none; "" for none.
-    """
-    name = wanted.spec.service_account_name or default
-    return ObjectKey(wanted.metadata.namespace, name) if name else None
