@@ -218,7 +218,9 @@ def _check_group(world: World, step: Step) -> None:
     late = chronicle.before(step.at)
     if not demands.group:
         return
-    members = {each: said for each, said in step.after.items() if not chronicle.is_gone(each, late, step.at)}
+    gone = {each for each in step.after if chronicle.is_gone(each, late, step.at)}
+    gone |= {each for each in step.after if chronicle.told_at(step.commit, "ImagePolicy", each) == -1}  # for who pushed
+    members = {each: said for each, said in step.after.items() if each not in gone}
     for policy in members.keys() - set(step.changed):
         recent = {chronicle.chosen_at(policy, at) for at in (late, step.at)}
         recent |= {c.text for c in chronicle.choices.get(policy, []) if late <= c.at <= step.at}

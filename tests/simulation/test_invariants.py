@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
+import msgspec
 import pytest
 
 from gitops_core import ports as core_ports
@@ -570,6 +571,24 @@ def test_a_group_that_is_torn_is_noticed() -> None:
         await world.clock.sleep(GRACE + 1)
         await bumped(world, "1.1.0")
         await breaks(world, r"its group stayed behind: api says 1\.0\.0, not \['1\.1\.0'\]")
+
+    in_a_world(work, Demands(group=True))
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_group_is_not_torn_by_a_member_that_came_back_and_was_not_heard_of(is_told: bool) -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        life, api = told(world), msgspec.structs.replace(POLICY, metadata=ObjectMeta(name="api", namespace="default"))
+        life.hear(api, gone=True)
+        if is_told:  # that it is back, and has chosen nothing yet
+            life.hear(msgspec.structs.replace(api, metadata=ObjectMeta(name="api", namespace="default", generation=1)))
+        await choose(world, "", "api")
+        await world.clock.sleep(GRACE + 1)
+        await bumped(world, "1.1.0")
+        if is_told:
+            await breaks(world, "its group stayed behind: api")
+        else:
+            assert await invariants.in_commits() == 1
 
     in_a_world(work, Demands(group=True))
 
