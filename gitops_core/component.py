@@ -28,6 +28,7 @@ from gitops_core.reconcilers import (
 )
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
+from gitops_core.reconcilers.variables import CONFIG_MAP, find_reference
 from gitops_core.runtime.loop.controlling import is_significant
 from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
@@ -36,10 +37,11 @@ from gitops_core.runtime.reconciling import Component, Controller, Platform, Wat
 from gitops_core.runtime.remotes.credentials import SECRET
 from gitops_core.runtime.routes import Route
 
-WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
+WATCHED = "reconcile.fluxcd.io/watch=Enabled"
 
 PERMISSIONS = (
     Permission("", "secrets", READ, "credentials of GitRepositories, tokens of Receivers"),
+    Permission("", "configmaps", READ, "variables of Kustomizations"),
     Permission("", "serviceaccounts", ("get", "impersonate"), "with whose rights Kustomizations are applied"),
 )
 APPLIES = (
@@ -67,7 +69,7 @@ def make_controllers(
             GitRepositoryReconciler(GitSource(platform.cluster, platform.git), folders, platform.clock),
             FLUX,
             references=_list_repository_references,
-            watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
+            watches=(Watch(Query(SECRET, labels=WATCHED)),),
         ),
         Controller(
             Kustomization,
@@ -77,7 +79,8 @@ def make_controllers(
             watches=(
                 *(Watch(Query(kind.type_.KIND), kind.type_, _make_artifact_check(kind)) for kind in kinds.values()),
                 Watch(Query(Kustomization.KIND), Kustomization, _has_readiness_changed),
-                Watch(Query(SECRET, labels=WATCHED_SECRETS)),
+                Watch(Query(SECRET, labels=WATCHED)),
+                Watch(Query(CONFIG_MAP, labels=WATCHED)),
             ),
             significant=_is_asked_for,
             observed_labels=OWNER_NAME,
@@ -88,7 +91,7 @@ def make_controllers(
             ReceiverReconciler(platform.cluster, platform.policy),
             FLUX,
             references=_list_receiver_references,
-            watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
+            watches=(Watch(Query(SECRET, labels=WATCHED)),),
         ),
     )
 
@@ -117,6 +120,8 @@ def _list_kustomization_references(wanted: Kustomization, kinds: SourceKinds) ->
     yield from (ObjectRef(Kustomization.KIND, key) for key in list_dependencies(wanted))
     if (kubeconfig := find_kubeconfig(wanted)) is not None:
         yield ObjectRef(SECRET, kubeconfig.secret)
+    if wanted.spec.post_build is not None:
+        yield from (find_reference(wanted, reference) for reference in wanted.spec.post_build.substitute_from)
 
 
 def _is_asked_for(old: Kustomization, new: Kustomization) -> bool:

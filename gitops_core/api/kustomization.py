@@ -167,7 +167,7 @@ class KustomizationSpec(Wire):
     force: Annotated[bool, SERVER_DEFAULT, UNSUPPORTED] = False
     health_check_exprs: Annotated[tuple[HealthExpression, ...], UNSUPPORTED] = ()
     decryption: Annotated[Decryption | None, UNSUPPORTED] = None
-    post_build: Annotated[PostBuild | None, UNSUPPORTED] = None
+    post_build: PostBuild | None = None
     ignore: Annotated[tuple[IgnoreRule, ...], UNSUPPORTED] = ()
     kube_config: KubeConfigReference | None = None
     service_account_name: str = ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 import msgspec
 
 from gitops_core.api import Inventory, InventoryEntry, Kustomization
+from gitops_core.domain.render.variables import mute_values
 from gitops_core.domain.sync import inventory
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import add_attempt
@@ -16,6 +17,7 @@ from gitops_core.errors import GitOpsError, NotLeader, StalledError, TransientEr
 from gitops_core.meta import Condition, ObjectRef, parse_duration
 from gitops_core.ports import Clock, Events
 from gitops_core.reconcilers.applying import Applier
+from gitops_core.reconcilers.variables import Variables
 from gitops_core.runtime.reconciling import Notice, Outcome
 
 GROUP = Kustomization.KIND.group
@@ -26,6 +28,7 @@ CONTESTED = "Contested"
 class Attempt:
     """Attributes:
     applier: with the rights that the Kustomization has.
+    hints: what is to be known of an object when it is refused.
     began: on the monotonic clock.
     phase: what it is doing, for the condition Reconciling.
     digest: of the rendering, as soon as there is one.
@@ -42,6 +45,8 @@ class Attempt:
     digest: str = ""
     notices: list[Notice] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
+    hints: Mapping[ObjectRef, str] = field(default_factory=dict)
+    variables: Variables = field(default_factory=Variables)
 
     def __post_init__(self) -> None:
         self.began, self.status = self.clock.monotonic(), self.wanted.status
@@ -138,6 +143,7 @@ class Attempt:
 
     def fail(self, reason: str, message: str, *conditions: Condition, retry_after: float | None = None) -> NoReturn:
         """Raise the failure with the status to store and the phase it happened in, for a retry after retryInterval."""
+        message = mute_values(message, self.variables.secret)
         if self.digest:
             self._record(reason)
         for notice in self.notices:
@@ -153,7 +159,8 @@ class Attempt:
         if isinstance(error, NotLeader):
             raise error
         retry_after = error.retry_after if isinstance(error, TransientError) else None
-        self.fail("ReconciliationFailed", str(error), retry_after=retry_after)
+        hints = (f"{ref}: {hint}" for ref, hint in self.hints.items() if f"{ref} " in str(error))
+        self.fail("ReconciliationFailed", "\n".join((str(error), *hints)), retry_after=retry_after)
 
     def fail_health(self, waited: float, message: str) -> NoReturn:
         healthy = Condition(type="Healthy", status="False", reason="HealthCheckFailed", message=message)

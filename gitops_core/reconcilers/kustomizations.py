@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gitops_core.api import Artifact, Inventory, InventoryEntry, Kustomization, KustomizationStatus
+from gitops_core.domain.render.variables import substitute_all
 from gitops_core.domain.sync import contests, dependencies, inventory, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import list_applied_revisions
@@ -43,7 +44,7 @@ from gitops_core.domain.sync.progress import (
 )
 from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, list_confirmations
 from gitops_core.domain.sync.targets import find_kubeconfig
-from gitops_core.errors import GitBusy, GitError, GitOpsError, Postponed, StalledError, TransientError
+from gitops_core.errors import GitBusy, GitError, GitOpsError, ManifestInvalid, Postponed, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Overlay, Renderer
 from gitops_core.reconcilers.applying import Applier, PruneFailed, SyncFailed, is_terminating
@@ -51,6 +52,7 @@ from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.sources import NAMED_BY
 from gitops_core.reconcilers.targets import Targets
+from gitops_core.reconcilers.variables import Variables, read_variables
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome, Platform
@@ -101,6 +103,7 @@ class KustomizationReconciler:
 
     async def _sync(self, attempt: Attempt, source: Resource) -> Outcome:
         await self._check_dependencies(attempt)
+        attempt.variables = await self._read_variables(attempt)
         identity, progress = _make_identity(attempt), self._waits.pop(attempt.wanted.key, None)
         if progress is None or progress.identity != identity:
             plan = await self._plan(attempt, source)
@@ -138,6 +141,12 @@ class KustomizationReconciler:
             text = f"spec.dependsOn goes in a circle, and all in it wait for ever: {dependencies.tell_cycle(cycle)}"
             attempt.stall(StalledError(text, reason="DependencyCycle"))
 
+    async def _read_variables(self, attempt: Attempt) -> Variables:
+        try:
+            return await read_variables(self.platform.cluster, attempt.wanted)
+        except ManifestInvalid as error:
+            attempt.fail(error.reason, str(error))
+
     async def _plan(self, attempt: Attempt, source: Resource) -> SyncPlan:
         wanted = attempt.wanted
         try:
@@ -145,7 +154,7 @@ class KustomizationReconciler:
             folder = await self.folders.read_folder(source, attempt.revision, spec.path, beside=spec.components)
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
-            rendered = await self.renderer.render(folder.tree, _make_overlay(wanted), folder.path)
+            built = await self.renderer.render(folder.tree, _make_overlay(wanted), folder.path)
         except Postponed:
             raise
         except GitBusy as error:  # others find out whether the remote is well: no reason to wait for retryInterval
@@ -154,7 +163,8 @@ class KustomizationReconciler:
             attempt.fail("ArtifactFailed", str(error))
         except GitOpsError as error:
             attempt.fail(error.reason, str(error))
-        attempt.digest = f"sha256:{await self.platform.compute.run(estimate_weight(rendered), _hash, rendered)}"
+        attempt.digest = f"sha256:{await self.platform.compute.run(estimate_weight(built), _hash, built)}"
+        rendered = await self._substitute(attempt, built)
         attempt.phase = "Detecting drift"
         if encrypted := [str(ObjectRef.of(m)) for m in rendered if m["kind"] == "Secret" and "sops" in m]:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
@@ -164,6 +174,20 @@ class KustomizationReconciler:
         except SyncFailed as error:
             attempt.fail_sync(error)
         return await self._decide(attempt, scoped)
+
+    async def _substitute(self, attempt: Attempt, rendered: Sequence[Manifest]) -> Sequence[Manifest]:
+        """Replace variables, and note what is to be known of the objects."""
+        if (values := attempt.variables.values) is None:
+            return rendered
+        strict = self.platform.policy.strict_substitutions
+        try:
+            found = await self.platform.compute.run(
+                estimate_weight(rendered), lambda: substitute_all(rendered, values, strict=strict)
+            )
+        except ManifestInvalid as error:
+            attempt.fail(error.reason, str(error))
+        attempt.hints = found.hints
+        return found.objects
 
     async def _decide(self, attempt: Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
@@ -390,8 +414,9 @@ def _about(wanted: Kustomization) -> Mapping[str, str]:
 
 def _make_identity(attempt: Attempt) -> Identity:
     metadata = attempt.wanted.metadata
-    asked = metadata.annotations.get(REQUESTED_AT, "")
-    return Identity(attempt.applier.target, metadata.uid, metadata.generation, attempt.revision, asked)
+    asked, variables = metadata.annotations.get(REQUESTED_AT, ""), attempt.variables.digest
+    target, revision = attempt.applier.target, attempt.revision
+    return Identity(target, metadata.uid, metadata.generation, revision, asked, variables)
 
 
 def _make_overlay(wanted: Kustomization) -> Overlay:

@@ -26,6 +26,7 @@ class Policy:
     Attributes:
         cross_namespace_references: objects may name sources, repositories and what a webhook wakes in other namespaces.
         default_service_account: whose rights a Kustomization has that names none, in its own namespace; "" for ours.
+        strict_substitutions: a variable of spec.postBuild that is not set is an error, and not empty.
         file_remotes: Git remotes may be file:// URLs, which read what this process can read.
         git_files: in a folder of one commit, with all below it.
         git_file_size: of one file in Git.
@@ -41,6 +42,7 @@ class Policy:
 
     cross_namespace_references: bool = True
     default_service_account: str = ""
+    strict_substitutions: bool = True
     file_remotes: bool = False
     git_files: int = 200_000
     git_file_size: int = 64 * MI

@@ -67,6 +67,12 @@ kill -9 does no harm either: the next process goes on."""
     help="Objects may not name sources, repositories and what a webhook wakes in other namespaces.",
 )
 @click.option(
+    "--strict-substitutions/--no-strict-substitutions",
+    default=True,
+    show_default=True,
+    help="A variable of spec.postBuild that is not set is an error; else it is empty.",
+)
+@click.option(
     "--default-service-account",
     metavar="NAME",
     default="",
@@ -110,6 +116,7 @@ def run(
     watch_namespace: str,
     watch_label_selector: str,
     no_cross_namespace_refs: bool,
+    strict_substitutions: bool,
     default_service_account: str,
     limits: tuple[str, ...],
     leader_election: bool,
@@ -131,6 +138,7 @@ def run(
     allowed = Policy(
         cross_namespace_references=not no_cross_namespace_refs,
         default_service_account=default_service_account,
+        strict_substitutions=strict_substitutions,
         file_remotes=connection.local is not None,
     )
     try:

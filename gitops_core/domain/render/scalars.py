@@ -55,6 +55,27 @@ def resolve(text: str) -> Scalar:
     return moment if moment is not None else _parse_number(text)
 
 
+_OLD_WORDS: dict[str, Scalar] = {
+    **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "on", "On", "ON"), True),
+    **dict.fromkeys(("n", "N", "no", "No", "NO", "off", "Off", "OFF"), False),
+}
+
+
+def resolve_old(text: str) -> Scalar:
+    """Resolve a plain scalar as sigs.k8s.io/yaml does: by YAML 1.1, whose booleans have more words; dates are texts.
+
+    >>> [resolve_old(text) for text in ("yes", "0644", "2020-01-01", "v1")]
+    [True, 420, '2020-01-01', 'v1']
+
+    Raises:
+        ValueError: a number that JSON cannot say (.inf, .nan).
+    """
+    if text in _OLD_WORDS:
+        return _OLD_WORDS[text]
+    found = resolve(text)
+    return text if isinstance(found, str) else found
+
+
 def _parse_number(text: str) -> Scalar:
     plain = text.replace("_", "")
     if len(plain) <= MOST_DIGITS and _INTEGER.fullmatch(plain):

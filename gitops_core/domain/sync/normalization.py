@@ -4,7 +4,8 @@
     status       out
     Secret       stringData becomes data, which wins: else a key taken out of stringData stays in the Secret for ever
     ports        protocol TCP where a Pod's or Service's port names none: it is part of the key of that list
-    null         out, in the API server's own kinds: it would reset what others own
+    null         out, in the API server's own kinds: it would reset what others own. In ConfigMap.data and
+                 Secret.stringData it is the empty text, as the API server reads it
     caBundle     out, where it holds no certificate: a placeholder for what is injected into the cluster
 
 So what a cluster shows can be put into Git, and applying it changes nothing.
@@ -75,6 +76,10 @@ CLIENT_CONFIGS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): ("spec", "conversion", "webhook", "clientConfig"),
     ("apiregistration.k8s.io", "APIService"): ("spec",),
 }
+TEXTS: Mapping[Kind, tuple[str, ...]] = {
+    Kind("", "v1", "ConfigMap"): ("data",),
+    Kind("", "v1", "Secret"): ("stringData",),
+}
 WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 
@@ -83,6 +88,8 @@ def normalize(manifest: Manifest) -> Fields:
     kind = Kind.of_manifest(manifest)
     found = {name: value for name, value in manifest.items() if name != "status"}
     found["metadata"] = _clean_metadata(manifest["metadata"])
+    if (texts := TEXTS.get(kind)) is not None:
+        found = _change(found, texts, _fill_nulls)
     if kind.group in NATIVE_GROUPS:
         found = drop_nulls(found)
     if kind == Kind("", "v1", "Secret"):
@@ -105,6 +112,10 @@ def _clean_metadata(metadata: Manifest) -> Fields:
         if isinstance(present := found.get(place), Mapping) and any(name in present for name in removed):
             found[place] = {name: value for name, value in present.items() if name not in removed}
     return found
+
+
+def _fill_nulls(texts: Fields) -> Fields:
+    return {name: "" if text is None else text for name, text in texts.items()}
 
 
 def _encode_secret(secret: Fields) -> Fields:

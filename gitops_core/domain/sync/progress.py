@@ -33,6 +33,7 @@ class Identity(NamedTuple):
 
     Attributes:
         target: the cluster that it is applied to (gitops_core.ports.Target).
+        variables: the digest of those that are substituted.
     """
 
     target: str
@@ -40,6 +41,7 @@ class Identity(NamedTuple):
     generation: int
     revision: str
     requested_at: str
+    variables: str = ""
 
 
 @dataclass(frozen=True)
