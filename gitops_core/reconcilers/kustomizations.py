@@ -27,7 +27,7 @@ from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, w
 from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.normalization import normalize
-from gitops_core.domain.sync.owners import find_account, make_kustomization_ownership
+from gitops_core.domain.sync.owners import AccountInvalid, find_account, make_kustomization_ownership
 from gitops_core.domain.sync.ownership import add_metadata
 from gitops_core.domain.sync.plan import SyncPlan, plan_sync
 from gitops_core.domain.sync.predictions import CHANGES, Applied
@@ -347,13 +347,22 @@ class KustomizationReconciler:
         refs = _parse_inventory(wanted.status)
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
-        account = find_account(wanted, self.platform.policy.default_service_account)
-        if account is not None and await self.platform.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is None:
-            text = f"the objects of the inventory are left: ServiceAccount/{account}, which applied them, is gone"
+        if missing := await self._find_missing_account(wanted):
+            text = f"the objects of the inventory are left: {missing}"
             self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
             return  # its namespace may be going: whoever waited for the account would keep that from it
         async with self._open(wanted) as applier:
             await self._delete_all(wanted, stages.sort_for_pruning(refs), applier)
+
+    async def _find_missing_account(self, wanted: Kustomization) -> str:
+        """Say which account whose rights it has is not there, or cannot be; "" when there is nothing to say."""
+        try:
+            account = find_account(wanted, self.platform.policy.default_service_account)
+        except AccountInvalid as error:
+            return str(error)
+        if account is None or await self.platform.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is not None:
+            return ""
+        return f"ServiceAccount/{account}, which applied them, is gone"
 
     async def _delete_all(self, wanted: Kustomization, order: Sequence[ObjectRef], applier: Applier) -> None:
         pruned, metadata = await applier.prune(order), _about(wanted)

@@ -69,7 +69,6 @@ kill -9 does no harm either: the next process goes on."""
 @click.option(
     "--default-service-account",
     metavar="NAME",
-    default="",
     help="With whose rights, in its own namespace, a Kustomization is applied that names no service account.",
 )
 @click.option(
@@ -110,7 +109,7 @@ def run(
     watch_namespace: str,
     watch_label_selector: str,
     no_cross_namespace_refs: bool,
-    default_service_account: str,
+    default_service_account: str | None,
     limits: tuple[str, ...],
     leader_election: bool,
     lease_namespace: str,
@@ -125,12 +124,18 @@ def run(
         shard = Shard.parse(watch_namespace, watch_label_selector)
     except ValueError as error:
         raise click.UsageError(f"--watch-namespace, --watch-label-selector: {error}") from error
+    if default_service_account is not None:
+        from gitops_core.domain.sync.owners import is_account_name
+
+        if not is_account_name(default_service_account):  # also an empty one, which would be all that we may do
+            name = repr(default_service_account)
+            raise click.UsageError(f"--default-service-account: no ServiceAccount can be called {name}")
     from gitops_core.runtime.policy import Policy
     from sealoop.serving.limits import apply_limits
 
     allowed = Policy(
         cross_namespace_references=not no_cross_namespace_refs,
-        default_service_account=default_service_account,
+        default_service_account=default_service_account or "",
         file_remotes=connection.local is not None,
     )
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from gitops_core.api import Kustomization, Receiver
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.runtime.policy import Policy
@@ -59,3 +61,46 @@ async def test_a_receiver_that_would_wake_another_namespace_is_refused_where_the
     message = f"Receiver/default/hook may not name GitRepository/other/r: {WHY}"
     assert condition(live, "Ready") == ("False", "AccessDenied", message)
     assert (live or {})["status"].get("webhookPath", "") == ""
+
+
+ODD = ["../x", ".", "a%2fb", "a:b", "system:admin", "A", "deployer ", " deployer", "deployer\n", "x" * 10_000]
+
+
+@pytest.mark.parametrize("name", ODD, ids=[repr(name[:20]) for name in ODD])
+@in_virtual_time
+async def test_what_no_service_account_is_called_is_refused_before_anybody_is_asked_as_it(name: str) -> None:
+    world = World()
+    await world.begin({"apps/a.yaml": config_map("a")})
+    await world.sync("apps", "./apps", serviceAccountName=name)
+
+    async with world.running():
+        await asyncio.sleep(5)
+        live = await world.kustomization("apps")
+        asked = [request for request in world.cluster.requests if request[1] == "ConfigMap/a"]
+
+    status, reason, message = condition(live, "Ready")
+    assert (status, reason, condition(live, "Stalled")[0]) == ("False", "InvalidServiceAccount", "True")
+    assert message.startswith(f"spec.serviceAccountName is {name[:40]!r}"[:40])
+    assert message.endswith(", as which no ServiceAccount can be called")
+    assert len(message) < 400
+    assert asked == []
+
+
+@pytest.mark.parametrize("name", ["../x", ".", "a%2fb", "A"])
+@in_virtual_time
+async def test_a_kustomization_whose_account_cannot_be_is_deleted_and_leaves_what_it_says_it_made(name: str) -> None:
+    world = World()
+    await world.begin({"apps/a.yaml": config_map("a")})
+    await world.sync("apps", "./apps", serviceAccountName=name)
+
+    async with world.running():
+        await asyncio.sleep(5)
+        ref = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+        forged = {"status": {"inventory": {"entries": [{"id": "default_a__ConfigMap", "v": "v1"}]}}}
+        await world.local.patch(ref, forged, field_manager="tenant", subresource="status")
+        await world.delete(Kustomization.KIND, "apps")
+        await asyncio.sleep(60)
+        left, told = await world.kustomization("apps"), await world.events("apps")
+
+    assert left is None
+    assert [(type_, reason) for type_, reason, _ in told if "are left" in _] == [("Warning", "PruneFailed")]
