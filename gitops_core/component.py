@@ -2,7 +2,8 @@
 
 GitRepository    its Secret (those labelled reconcile.fluxcd.io/watch=Enabled)
 Receiver         likewise
-Kustomization    its source's artifact, the readiness of its dependencies, and while it waits for them its objects
+Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled),
+                 and while it waits for them its objects
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from gitops_core.api import KINDS, GitRepository, Kustomization, Receiver
 from gitops_core.domain.sync.dependencies import get_source_name, list_dependencies
 from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
+from gitops_core.domain.sync.targets import find_kubeconfig
 from gitops_core.meta import ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Clock, Cluster, Compute, Pushes, Query, Renderer
 from gitops_core.reconcilers import (
@@ -25,6 +27,7 @@ from gitops_core.reconcilers import (
     Webhooks,
 )
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
+from gitops_core.reconcilers.targets import Targets
 from gitops_core.runtime.loop.controlling import is_significant
 from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
@@ -57,6 +60,7 @@ def make_controllers(
 ) -> tuple[Controller[Any], ...]:
     kinds = sources(platform)
     folders = Folders(kinds, platform.compute)
+    targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
     return (
         Controller(
             GitRepository,
@@ -67,12 +71,13 @@ def make_controllers(
         ),
         Controller(
             Kustomization,
-            KustomizationReconciler(platform, folders, renderer),
+            KustomizationReconciler(platform, folders, renderer, targets),
             FLUX,
             references=lambda wanted: _list_kustomization_references(wanted, kinds),
             watches=(
                 *(Watch(Query(kind.type_.KIND), kind.type_, _make_artifact_check(kind)) for kind in kinds.values()),
                 Watch(Query(Kustomization.KIND), Kustomization, _has_readiness_changed),
+                Watch(Query(SECRET, labels=WATCHED_SECRETS)),
             ),
             significant=_is_asked_for,
             observed_labels=OWNER_NAME,
@@ -110,6 +115,8 @@ def _list_kustomization_references(wanted: Kustomization, kinds: SourceKinds) ->
     if name in kinds:
         yield ObjectRef(kinds[name].type_.KIND, key)
     yield from (ObjectRef(Kustomization.KIND, key) for key in list_dependencies(wanted))
+    if (kubeconfig := find_kubeconfig(wanted)) is not None:
+        yield ObjectRef(SECRET, kubeconfig.secret)
 
 
 def _is_asked_for(old: Kustomization, new: Kustomization) -> bool:

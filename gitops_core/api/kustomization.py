@@ -108,7 +108,7 @@ class KubeConfigReference(Wire):
         ),
     )
 
-    config_map_ref: LocalReference | None = None
+    config_map_ref: Annotated[LocalReference | None, UNSUPPORTED] = None
     secret_ref: SecretKeyReference | None = None
 
 
@@ -169,7 +169,7 @@ class KustomizationSpec(Wire):
     decryption: Annotated[Decryption | None, UNSUPPORTED] = None
     post_build: Annotated[PostBuild | None, UNSUPPORTED] = None
     ignore: Annotated[tuple[IgnoreRule, ...], UNSUPPORTED] = ()
-    kube_config: Annotated[KubeConfigReference | None, UNSUPPORTED] = None
+    kube_config: KubeConfigReference | None = None
     service_account_name: str = ""
 
 

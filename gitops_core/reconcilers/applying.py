@@ -82,11 +82,13 @@ class Applier:
 
     Attributes:
         ownership: of the one on whose behalf it applies and prunes.
+        target: the cluster, as gitops_core.ports.Target has it.
     """
 
     cluster: Cluster
     clock: Clock
     ownership: Ownership
+    target: str = ""
     _served: dict[tuple[str, str], Kind] = field(default_factory=dict)
 
     async def scope(self, objects: Iterable[Manifest]) -> tuple[Manifest, ...]:

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -27,7 +26,7 @@ from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, w
 from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.normalization import normalize
-from gitops_core.domain.sync.owners import AccountInvalid, find_account, make_kustomization_ownership
+from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.domain.sync.ownership import add_metadata
 from gitops_core.domain.sync.plan import SyncPlan, plan_sync
 from gitops_core.domain.sync.predictions import CHANGES, Applied
@@ -43,6 +42,7 @@ from gitops_core.domain.sync.progress import (
     tell_states,
 )
 from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, list_confirmations
+from gitops_core.domain.sync.targets import find_kubeconfig
 from gitops_core.errors import GitBusy, GitError, GitOpsError, Postponed, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Overlay, Renderer
@@ -50,10 +50,10 @@ from gitops_core.reconcilers.applying import Applier, PruneFailed, SyncFailed, i
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by_kind
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.sources import NAMED_BY
+from gitops_core.reconcilers.targets import Targets
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome, Platform
-from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT
 from gitops_core.runtime.sharing.computing import estimate_weight
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
@@ -62,11 +62,15 @@ NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others
 
 @dataclass(frozen=True)
 class _Memory:
-    """What this process applied last for a Kustomization."""
+    """What this process applied last for a Kustomization, and to which cluster."""
 
+    target: str
     uid: str
     digest: str
     imprints: Mapping[ObjectRef, Imprint]
+
+    def is_of(self, target: str, uid: str, digest: str) -> bool:
+        return (self.target, self.uid, self.digest) == (target, uid, digest)
 
 
 @dataclass
@@ -76,6 +80,7 @@ class KustomizationReconciler:
     platform: Platform
     folders: Folders
     renderer: Renderer
+    targets: Targets
     _memory: dict[ObjectKey, _Memory] = field(default_factory=dict)
     _waits: dict[ObjectKey, Progress] = field(default_factory=dict)
 
@@ -83,7 +88,7 @@ class KustomizationReconciler:
         refuse_unsupported(wanted, HARMLESS, {NAMED_BY: self.folders.kinds})
         source, artifact = await self._get_source(wanted)
         limit = asyncio.timeout(get_timeout(wanted.spec))
-        async with self._open(wanted) as applier:
+        async with self.targets.open(wanted) as applier:
             attempt = Attempt(wanted, artifact.revision, applier, self.platform.clock, self.platform.events)
             try:
                 async with limit:
@@ -96,7 +101,7 @@ class KustomizationReconciler:
 
     async def _sync(self, attempt: Attempt, source: Resource) -> Outcome:
         await self._check_dependencies(attempt)
-        identity, progress = _make_identity(attempt.wanted, attempt.revision), self._waits.pop(attempt.wanted.key, None)
+        identity, progress = _make_identity(attempt), self._waits.pop(attempt.wanted.key, None)
         if progress is None or progress.identity != identity:
             plan = await self._plan(attempt, source)
             progress = await self._begin(attempt, plan, identity)
@@ -184,20 +189,13 @@ class KustomizationReconciler:
 
     # carrying it out
 
-    @asynccontextmanager
-    async def _open(self, wanted: Kustomization) -> AsyncIterator[Applier]:
-        """Yield what applies with the rights of the Kustomization's service account, if it has one, else with ours."""
-        account = find_account(wanted, self.platform.policy.default_service_account)
-        async with self.platform.clusters.open(None, account) as target:
-            yield Applier(target.cluster, self.platform.clock, make_kustomization_ownership(wanted.key))
-
     async def _begin(self, attempt: Attempt, plan: SyncPlan, identity: Identity) -> Progress:
         """See what would become of everything, and store the inventory: nothing else is written yet."""
         wanted, applier = attempt.wanted, attempt.applier
         weight = estimate_weight(action.manifest for action in plan.actions)
         fingerprint = await self.platform.compute.run(weight, _compute_fingerprint, plan)
         memory = self._memory.get(wanted.key)
-        is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, fingerprint)
+        is_repeated = memory is not None and memory.is_of(applier.target, wanted.metadata.uid, fingerprint)
         try:
             predictions = await (
                 applier.read(plan, memory.imprints) if memory and is_repeated else applier.try_out(plan)
@@ -244,9 +242,8 @@ class KustomizationReconciler:
             return progress.begin_waiting(refs, clock.monotonic()), there  # the others may be there a moment later
         await self._prune(attempt, progress.plan)
         await self._compare(attempt, progress.plan)
-        self._memory[attempt.wanted.key] = _Memory(
-            attempt.wanted.metadata.uid, progress.fingerprint, {one.ref: one.imprint for one in progress.applied}
-        )
+        target, imprints = attempt.applier.target, {one.ref: one.imprint for one in progress.applied}
+        self._memory[attempt.wanted.key] = _Memory(target, attempt.wanted.metadata.uid, progress.fingerprint, imprints)
         healthy = choose_targets(attempt.wanted, progress, make_kustomization_ownership(attempt.wanted.key))
         return progress.drop_objects().begin_waiting(healthy, clock.monotonic()), {one.ref: one.live for one in applied}
 
@@ -282,7 +279,9 @@ class KustomizationReconciler:
     async def _compare(self, attempt: Attempt, plan: SyncPlan) -> None:
         """Find out whether others apply some of the objects too, and warn of it once."""
         everyone = await self.platform.objects.list(Kustomization)
-        others = {other.key: other for other in everyone if other.key != attempt.wanted.key}
+        kubeconfig = find_kubeconfig(attempt.wanted)
+        near = (other for other in everyone if find_kubeconfig(other) == kubeconfig)
+        others = {other.key: other for other in near if other.key != attempt.wanted.key}
         found = contests.find_shared((action.ref for action in plan.actions), others.values())
         for key in tuple(found):
             if not contests.has_come_to_its_source(others[key], await self._find_artifact(others[key])):
@@ -336,7 +335,7 @@ class KustomizationReconciler:
         conditions: tuple[Condition, ...] = ()
         if progress.stage.awaits == "healthy":
             conditions = (Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress),)
-        delay = plan_next_look(wanted, progress.since, verdict, lives, make_kustomization_ownership(wanted.key), now)
+        delay = plan_next_look(progress, wanted, verdict, lives, make_kustomization_ownership(wanted.key), now)
         return attempt.report_waiting(delay, verdict.waiting, *conditions)
 
     # the end
@@ -347,22 +346,12 @@ class KustomizationReconciler:
         refs = _parse_inventory(wanted.status)
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
-        if missing := await self._find_missing_account(wanted):
-            text = f"the objects of the inventory are left: {missing}"
+        if why := await self.targets.explain_loss(wanted):
+            text = f"the objects of the inventory are left: {why}"
             self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
-            return  # its namespace may be going: whoever waited for the account would keep that from it
-        async with self._open(wanted) as applier:
+            return  # the namespace may be going: whoever waited for what is gone would keep it
+        async with self.targets.open(wanted) as applier:
             await self._delete_all(wanted, stages.sort_for_pruning(refs), applier)
-
-    async def _find_missing_account(self, wanted: Kustomization) -> str:
-        """Say which account whose rights it has is not there, or cannot be; "" when there is nothing to say."""
-        try:
-            account = find_account(wanted, self.platform.policy.default_service_account)
-        except AccountInvalid as error:
-            return str(error)
-        if account is None or await self.platform.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is not None:
-            return ""
-        return f"ServiceAccount/{account}, which applied them, is gone"
 
     async def _delete_all(self, wanted: Kustomization, order: Sequence[ObjectRef], applier: Applier) -> None:
         pruned, metadata = await applier.prune(order), _about(wanted)
@@ -399,9 +388,10 @@ def _about(wanted: Kustomization) -> Mapping[str, str]:
     return {f"{GROUP}/revision": wanted.status.last_applied_revision}
 
 
-def _make_identity(wanted: Kustomization, revision: str) -> Identity:
-    metadata = wanted.metadata
-    return Identity(metadata.uid, metadata.generation, revision, metadata.annotations.get(REQUESTED_AT, ""))
+def _make_identity(attempt: Attempt) -> Identity:
+    metadata = attempt.wanted.metadata
+    asked = metadata.annotations.get(REQUESTED_AT, "")
+    return Identity(attempt.applier.target, metadata.uid, metadata.generation, attempt.revision, asked)
 
 
 def _make_overlay(wanted: Kustomization) -> Overlay:

@@ -125,7 +125,7 @@ def run(
     except ValueError as error:
         raise click.UsageError(f"--watch-namespace, --watch-label-selector: {error}") from error
     if default_service_account is not None:
-        from gitops_core.domain.sync.owners import is_account_name
+        from gitops_core.domain.sync.targets import is_account_name
 
         if not is_account_name(default_service_account):  # also an empty one, which would be all that we may do
             name = repr(default_service_account)

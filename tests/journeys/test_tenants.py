@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from typing import Any
 
 from tests.journeys.surroundings import Surroundings, config_map, flux
@@ -61,6 +63,68 @@ async def test_a_folder_is_applied_with_the_rights_of_its_service_account(around
         assert [(event["type"], event["involvedObject"]["name"]) for event in left] == [("Warning", "mine")]
         assert left[0]["message"] == f"the objects of the inventory are left: {account}, which applied them, is gone"
         assert around.get("configmap/b")["data"] == {"at": "2"}
+
+    other = plane.namespace("other")
+    await asyncio.to_thread(story)
+
+
+def kubeconfig(around: Surroundings, name: str, user: dict[str, Any], *, key: str = "value") -> None:
+    """A Secret with a kubeconfig of the control plane, which stands for another cluster here."""
+    ca = base64.b64encode(around.plane.ca.read_bytes()).decode()
+    config = {
+        "current-context": "there",
+        "clusters": [{"name": "there", "cluster": {"server": around.plane.url, "certificate-authority-data": ca}}],
+        "users": [{"name": "them", "user": user}],
+        "contexts": [{"name": "there", "context": {"cluster": "there", "user": "them"}}],
+    }
+    metadata = {"name": name, "labels": {"reconcile.fluxcd.io/watch": "Enabled"}}
+    around.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {key: json.dumps(config)}})
+
+
+async def test_a_folder_is_applied_to_the_cluster_of_a_kubeconfig(around: Surroundings, remote: Remote) -> None:
+    repository, url = remote
+    await repository.commit({"there/a.yaml": config_map("a", at="1")})
+    plane = around.plane
+
+    def says(text: str) -> bool:
+        return text in around.condition("kustomization/there")["message"]
+
+    def story() -> None:
+        spec = {"url": url, "interval": "1s", "ref": {"branch": "main"}, "secretRef": {"name": "git"}}
+        around.apply(flux("source", "GitRepository", "app", **spec))
+        token = plane.service_account(other, "remote")
+        plane.grant(f"system:serviceaccount:{other}:remote", ["*"], ["configmaps"], namespace=other)
+        reference = {"secretRef": {"name": "cluster"}}
+        sync(around, "there", kubeConfig=reference, targetNamespace=other, wait=True)
+        service = around.service()
+        try:
+            where = f"the kubeconfig in Secret/{around.namespace}/cluster (value or value.yaml)"
+            around.until(lambda: says(f"{where} is not there"), "a missing Secret is named")
+            kubeconfig(
+                around, "cluster", {"exec": {"command": "/bin/sh", "apiVersion": "client.authentication.k8s.io/v1"}}
+            )
+            around.until(lambda: says("exec"), "a kubeconfig that would run a program is refused")
+            kubeconfig(around, "cluster", {"token": token})
+            around.until(lambda: around.ready("kustomization/there"), "the mended kubeconfig is used")
+            assert plane.get("configmap/a", other)["data"] == {"at": "1"}
+
+            plane.kubectl("patch", "configmap/a", "-n", other, "--type=merge", "-p", '{"data":{"at":"drifted"}}')
+            asyncio.run(repository.commit({"there/b.yaml": config_map("b", at="2")}))
+            around.until(lambda: plane.get("configmap/b", other), "a new commit is applied there")
+            around.until(lambda: plane.get("configmap/a", other)["data"] == {"at": "1"}, "drift is healed there")
+            plane.kubectl("delete", "kustomization/there", "-n", around.namespace, "--timeout=60s")
+            assert plane.get("configmap/a", other) is None
+        finally:
+            service.stop(60)
+        writers = {
+            r.user
+            for r in plane.requests()
+            if r.resource == "configmaps"
+            and r.verb in ("patch", "delete")
+            and other in r.uri
+            and r.user.startswith("system:serviceaccount")
+        }
+        assert writers == {f"system:serviceaccount:{other}:remote"}
 
     other = plane.namespace("other")
     await asyncio.to_thread(story)

@@ -14,11 +14,7 @@ Source: Flux, kustomize-controller.
 
 from __future__ import annotations
 
-from gitops_core.api import Kustomization
-from gitops_core.domain.objects.objectmeta import find_subdomain_faults
-from gitops_core.domain.objects.texts import shorten
 from gitops_core.domain.sync.ownership import Directives, Ownership
-from gitops_core.errors import StalledError
 from gitops_core.meta import ObjectKey
 
 MANAGER = "kustomize-controller"
@@ -39,37 +35,3 @@ DIRECTIVES = Directives(
 
 def make_kustomization_ownership(key: ObjectKey) -> Ownership:
     return Ownership(MANAGER, {OWNER_NAME: key.name, OWNER_NAMESPACE: key.namespace}, str(key), DIRECTIVES)
-
-
-class AccountInvalid(StalledError):
-    """No service account can be called what a Kustomization names."""
-
-    reason = "InvalidServiceAccount"
-
-
-def find_account(wanted: Kustomization, default: str) -> ObjectKey | None:
-    """Return the service account whose rights a Kustomization has, in its own namespace; None for ours.
-
-    Args:
-        default: the name for those that name none; "" for none.
-
-    Raises:
-        AccountInvalid: to the API server it would be some user, whom only an administrator may let us be.
-    """
-    name = wanted.spec.service_account_name or default
-    if not name:
-        return None
-    if not is_account_name(name):
-        raise AccountInvalid(
-            f"spec.serviceAccountName is {shorten(name, 100)!r}, as which no ServiceAccount can be called"
-        )
-    return ObjectKey(wanted.metadata.namespace, name)
-
-
-def is_account_name(name: str) -> bool:
-    """Tell whether a service account may be called that.
-
-    >>> [is_account_name(name) for name in ("deployer", "", "a:b", "deployer ")]
-    [True, False, False, False]
-    """
-    return bool(name) and not any(find_subdomain_faults(name, ""))

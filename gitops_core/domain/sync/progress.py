@@ -29,8 +29,13 @@ Lives = Mapping[ObjectRef, Manifest | None]
 
 
 class Identity(NamedTuple):
-    """What a sync is for; anything else begins anew."""
+    """What a sync is for; anything else begins anew.
 
+    Attributes:
+        target: the cluster that it is applied to (gitops_core.ports.Target).
+    """
+
+    target: str
     uid: str
     generation: int
     revision: str
@@ -182,16 +187,15 @@ def tell_states(states: Mapping[ObjectRef, Health]) -> str:
 
 
 def plan_next_look(
-    wanted: Kustomization, since: float, verdict: Verdict, lives: Lives, ownership: Ownership, now: float
+    progress: Progress, wanted: Kustomization, verdict: Verdict, lives: Lives, ownership: Ownership, now: float
 ) -> float:
     """Plan the next look: the seconds until then at the latest, when the time is up, or sooner for what is not watched.
 
     Args:
-        since: when the sync began.
-        lives: what is waited for; what carries a mark of ours is watched.
+        lives: what is waited for; what carries a mark of ours is watched, in our own cluster.
     """
-    remaining = max(0.0, since + get_timeout(wanted.spec) - now)
+    remaining = max(0.0, progress.since + get_timeout(wanted.spec) - now)
     found = [lives.get(ref) for ref in verdict.waiting]
-    is_watched = all(live is not None and ownership.is_watched(live) for live in found)
+    is_watched = not progress.identity.target and all(live is not None and ownership.is_watched(live) for live in found)
     at_most = SERVED_POLL if verdict.unserved else remaining if is_watched else POLL
     return min(remaining, at_most)

@@ -46,7 +46,8 @@ def applies(kustomization: Kustomization, url: str, written: Written) -> bool:
     automation, source = written
     is_near = kustomization.metadata.namespace in (automation.metadata.namespace, source.metadata.namespace)
     is_same = bool(url) and is_same_repository(url, source.spec.url)
-    return is_near and is_same and overlap(kustomization.spec.path, automation.spec.update.path)
+    is_here = kustomization.spec.kube_config is None  # the workloads of another cluster are not looked at
+    return is_here and is_near and is_same and overlap(kustomization.spec.path, automation.spec.update.path)
 
 
 def overlap(one: str, other: str) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 
 from gitops_core.api import Kustomization
 from gitops_core.errors import Forbidden
+from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, EVENT, World, condition, config_map
 from tests.simulation.loop import in_virtual_time
@@ -59,6 +60,26 @@ async def test_the_condition_stays_through_a_failure_and_goes_with_its_cause() -
         assert condition(await world.kustomization("a"), "Contested") == ("", "", "")
         assert condition(await world.kustomization("b"), "Contested") == ("", "", "")
         assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "1"}
+
+
+@in_virtual_time
+async def test_an_object_of_the_same_name_in_another_cluster_is_no_contest() -> None:
+    world = World()
+    await world.begin(BOTH)
+    await world.sync("a", "./a", interval="1m")
+    await world.sync("b", "./b", interval="1m")
+    async with world.running():
+        await asyncio.sleep(200)
+        assert condition(await world.kustomization("a"), "Contested")[0] == "True"
+
+        ref = ObjectRef(Kustomization.KIND, ObjectKey("default", "b"))
+        elsewhere = {"spec": {"suspend": True, "kubeConfig": {"secretRef": {"name": "there"}}}}
+        edited = await world.local.patch(ref, elsewhere, field_manager="test")
+        status = {"status": {"observedGeneration": edited["metadata"]["generation"]}}
+        await world.local.patch(ref, status, field_manager="test", subresource="status")
+        await asyncio.sleep(200)
+
+        assert condition(await world.kustomization("a"), "Contested") == ("", "", "")
 
 
 @in_virtual_time

@@ -86,12 +86,20 @@ async def test_what_no_service_account_is_called_is_refused_before_anybody_is_as
     assert asked == []
 
 
-@pytest.mark.parametrize("name", ["../x", ".", "a%2fb", "A"])
+ELSEWHERE = {"kubeConfig": {"secretRef": {"name": "elsewhere"}}}
+
+
+@pytest.mark.parametrize("spec", [{}, ELSEWHERE], ids=["our own cluster", "a kubeconfig"])
+@pytest.mark.parametrize("name", ["../x", "a%2fb", "A"])
 @in_virtual_time
-async def test_a_kustomization_whose_account_cannot_be_is_deleted_and_leaves_what_it_says_it_made(name: str) -> None:
+async def test_a_kustomization_whose_account_cannot_be_is_deleted_and_leaves_what_it_says_it_made(
+    name: str, spec: dict[str, Any]
+) -> None:
     world = World()
     await world.begin({"apps/a.yaml": config_map("a")})
-    await world.sync("apps", "./apps", serviceAccountName=name)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "elsewhere", "namespace": "default"}}
+    await world.local.create({**secret, "stringData": {"value": "{}"}}, field_manager="test")
+    await world.sync("apps", "./apps", serviceAccountName=name, **spec)
 
     async with world.running():
         await asyncio.sleep(5)
@@ -103,4 +111,4 @@ async def test_a_kustomization_whose_account_cannot_be_is_deleted_and_leaves_wha
         left, told = await world.kustomization("apps"), await world.events("apps")
 
     assert left is None
-    assert [(type_, reason) for type_, reason, _ in told if "are left" in _] == [("Warning", "PruneFailed")]
+    assert [(type_, reason) for type_, reason, text in told if "are left" in text] == [("Warning", "PruneFailed")]

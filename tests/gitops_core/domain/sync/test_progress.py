@@ -36,10 +36,10 @@ REFUSED = live(CRD, ("NamesAccepted", "False"))
 ENDING = live(TEAM, metadata={"name": "team", "deletionTimestamp": "2026-01-01T00:00:00Z"})
 
 
-def progress(*wanted: Manifest, number: int = 0) -> Progress:
+def progress(*wanted: Manifest, number: int = 0, target: str = "") -> Progress:
     plan = plan_sync(wanted, (), OURS, prune=True)
     predictions = {action.ref: Prediction(action) for action in plan.actions}
-    begun = Progress(Identity("u", 1, "r", ""), plan, "d", "f", 0.0, predictions)
+    begun = Progress(Identity(target, "u", 1, "r", ""), plan, "d", "f", 0.0, predictions)
     while begun.number < number:
         begun = begun.advance()
     return begun.begin_waiting([action.ref for action in begun.stage.actions], 0.0)
@@ -116,7 +116,7 @@ def test_the_next_look_is_soon_for_what_no_watch_tells_and_never_after_the_time_
     unserved = judge(begun, {CRD: ESTABLISHED}, {CRD: WIDGET}, BEGINNING)
 
     looks = [
-        plan_next_look(wanted, 0.0, verdict, {CRD: found}, OURS, now)
+        plan_next_look(begun, wanted, verdict, {CRD: found}, OURS, now)
         for verdict, found, now in (
             (waiting, marked, 10.0),
             (waiting, bare, 10.0),
@@ -126,6 +126,8 @@ def test_the_next_look_is_soon_for_what_no_watch_tells_and_never_after_the_time_
         )
     ]
     assert looks == [50.0, 5.0, 3.0, 0.5, 0.0]
+    elsewhere = progress(manifest(CRD), manifest(WEB), target="t")  # no watch of ours tells of another cluster
+    assert plan_next_look(elsewhere, wanted, waiting, {CRD: marked}, OURS, 10.0) == 5.0
 
 
 def test_a_change_in_any_stage_is_remembered_after_the_objects_are_forgotten() -> None:

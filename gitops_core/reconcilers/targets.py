@@ -1,0 +1,84 @@
+"""Opens the cluster that a Kustomization is applied to, as whom it says (domain/sync/targets)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from gitops_core.api import Kustomization
+from gitops_core.domain.sync.durations import get_retry_interval
+from gitops_core.domain.sync.owners import make_kustomization_ownership
+from gitops_core.domain.sync.targets import KEYS, AccountInvalid, KubeConfig, find_account, find_kubeconfig
+from gitops_core.errors import StalledError, TransientError
+from gitops_core.meta import ObjectRef, Sensitive
+from gitops_core.ports import Clock, Cluster, Clusters
+from gitops_core.reconcilers.applying import Applier
+from gitops_core.runtime.policy import Policy
+from gitops_core.runtime.remotes.credentials import SECRET, decode_data
+from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT
+
+
+class TargetUnusable(TransientError):
+    """The kubeconfig of the cluster to apply to is missing, or is none that we use. Its Secret may not be watched."""
+
+    reason = "ReconciliationFailed"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Attributes:
+    cluster: our own, where Secrets and service accounts are looked up.
+    """
+
+    cluster: Cluster
+    clusters: Clusters
+    clock: Clock
+    policy: Policy
+
+    @asynccontextmanager
+    async def open(self, wanted: Kustomization) -> AsyncIterator[Applier]:
+        """Yield what applies where the Kustomization says, with the rights of its service account if it has one.
+
+        Raises:
+            TargetUnusable: the kubeconfig, which the message names.
+            AccountInvalid: nobody can be called as the service account is.
+        """
+        account, named = find_account(wanted, self.policy.default_service_account), find_kubeconfig(wanted)
+        ownership, delay = make_kustomization_ownership(wanted.key), get_retry_interval(wanted.spec)
+        kubeconfig = await self._find_kubeconfig(named) if named is not None else None
+        if named is not None and kubeconfig is None:
+            raise TargetUnusable(f"{_describe(named)} is not there", retry_after=delay)
+        async with AsyncExitStack() as stack:
+            about = _describe(named) if named is not None else ""
+            try:
+                target = await stack.enter_async_context(self.clusters.open(kubeconfig, account, about=about))
+            except StalledError as error:
+                if kubeconfig is None:
+                    raise
+                raise TargetUnusable(str(error), retry_after=delay) from None
+            yield Applier(target.cluster, self.clock, ownership, target.id)
+
+    async def explain_loss(self, wanted: Kustomization) -> str:
+        """Explain why nobody can prune any more: what it was applied with is gone, or never was; "" else."""
+        try:
+            account = find_account(wanted, self.policy.default_service_account)
+        except AccountInvalid as error:
+            return str(error)
+        if (named := find_kubeconfig(wanted)) is not None:
+            return "" if await self._find_kubeconfig(named) is not None else f"{_describe(named)} is gone"
+        if account is None or await self.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is not None:
+            return ""
+        return f"ServiceAccount/{account}, which applied them, is gone"
+
+    async def _find_kubeconfig(self, named: KubeConfig) -> Sensitive | None:
+        manifest = await self.cluster.get(ObjectRef(SECRET, named.secret))
+        try:
+            data = decode_data(manifest) if manifest is not None else {}
+        except ValueError:
+            return None
+        return Sensitive(data[key]) if (key := named.choose_key(data)) is not None else None
+
+
+def _describe(named: KubeConfig) -> str:
+    return f"the kubeconfig in Secret/{named.secret} ({named.key or ' or '.join(KEYS)})"
