@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from gitops_core.api import Kustomization, Receiver
-from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.errors import Forbidden
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import Query
+from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.policy import Policy
-from tests.gitops_core.reconcilers.world import World, condition, config_map
+from tests.gitops_core.reconcilers.world import Counted, World, condition, config_map
 from tests.simulation.loop import in_virtual_time
 
 WHY = "--no-cross-namespace-refs keeps objects from naming those of other namespaces"
@@ -112,3 +116,43 @@ async def test_a_kustomization_whose_account_cannot_be_is_deleted_and_leaves_wha
 
     assert left is None
     assert [(type_, reason) for type_, reason, text in told if "are left" in text] == [("Warning", "PruneFailed")]
+
+
+JOB = Kind("batch", "v1", "Job")
+ONCE = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  template:
+    spec: {restartPolicy: Never, containers: [{name: once, image: "once:1"}]}
+"""
+
+
+class Narrow(Counted):
+    """The cluster to who may not list Jobs, as the service without the rights of what it applies."""
+
+    async def carry(self, request: Request, send: Callable[[], Awaitable[Any]]) -> Any:
+        if request.method == "list" and isinstance(request.about, Query) and request.about.kind == JOB:
+            raise Forbidden("jobs.batch is forbidden")
+        return await super().carry(request, send)
+
+
+@in_virtual_time
+async def test_a_rollout_that_the_service_may_not_watch_is_seen_to_end_within_seconds() -> None:
+    world = World()
+    world.cluster = Narrow(world.local)
+    await world.begin({"apps/once.yaml": ONCE})
+    await world.sync("apps", "./apps", interval="1h", timeout="10m", wait=True, serviceAccountName="deployer")
+
+    async with world.running():
+        await asyncio.sleep(60)
+        waiting = condition(await world.kustomization("apps"), "Ready")
+        done = {"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1}
+        ref = ObjectRef(JOB, ObjectKey("default", "once"))
+        await world.local.patch(ref, {"status": done}, field_manager="somebody", subresource="status")
+        await asyncio.sleep(10)
+        ready = condition(await world.kustomization("apps"), "Ready")
+
+    assert waiting[0] == "Unknown"
+    assert ready[0] == "True"
