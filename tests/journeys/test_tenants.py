@@ -142,6 +142,8 @@ spec:
       containers: [{name: once, image: "once:1"}]
 """
 OWNER = "kustomize.toolkit.fluxcd.io"
+PATH = "secrets?limit=1&x"
+"""What would be another path of the API server if it were taken for the end of a version."""
 OWN_KINDS = {"kustomizations", "gitrepositories", "events", "leases"}
 
 
@@ -160,9 +162,9 @@ async def test_a_service_that_may_apply_nothing_itself_does_nothing_itself_whate
         now = f"reconcile.fluxcd.io/requestedAt={time.monotonic_ns()}"
         plane.kubectl("annotate", "--overwrite", f"kustomization/{name}", "-n", around.namespace, now)
 
-    def forge(name: str, *ids: str) -> None:
+    def forge(name: str, *ids: str, version: str = "v1") -> None:
         """A status with an inventory of the tenant's own making."""
-        status = {"status": {"inventory": {"entries": [{"id": id_, "v": "v1"} for id_ in ids]}}}
+        status = {"status": {"inventory": {"entries": [{"id": id_, "v": version} for id_ in ids]}}}
         patch = ("--subresource=status", "--type=merge", "-p", json.dumps(status))
         plane.kubectl("patch", f"kustomization/{name}", "-n", around.namespace, *patch)
 
@@ -196,6 +198,9 @@ async def test_a_service_that_may_apply_nothing_itself_does_nothing_itself_whate
             look("forger")
             who = f'User "{user}:deployer" cannot get resource "secrets" in API group "" in the namespace "{victim}"'
             around.until(lambda: says("forger", f"Secret/{victim}/gold delete failed (Forbidden)", who), "not pruned")
+            forge("forger", f"{victim}_x__Foo", version=f"v1/{PATH}")
+            look("forger")
+            around.until(lambda: around.ready("kustomization/forger"), "what no server serves is gone")
             checks = [{"apiVersion": "v1", "kind": "Secret", "name": "gold", "namespace": victim}]
             sync(around, "spy", path="./forger", serviceAccountName="deployer", healthChecks=checks)
             around.until(lambda: says("spy", who), "nor looked at")
@@ -221,4 +226,4 @@ async def test_a_service_that_may_apply_nothing_itself_does_nothing_itself_whate
     asked = plane.requests(user=f"{user}:sealoop", as_itself=True)
     assert {r.resource.partition("/")[0] for r in asked if r.verb not in ("get", "list", "watch")} <= OWN_KINDS
     assert {(r.verb, r.resource) for r in asked if r.code == 403} == {("list", "jobs")}
-    assert [r for r in asked if f"/namespaces/{victim}/" in r.uri] == []
+    assert [r for r in asked if f"/namespaces/{victim}/" in r.uri or r.uri.endswith(PATH)] == []

@@ -7,11 +7,15 @@ its CRD may have come since.
 That a kind is not served is believed of its own group and version only: the list of all of them is served before it is
 whole, while a server starts or an aggregated API is down, and the inventory forgets what is not served.
 
+Everything is asked for as ourselves, whoever is impersonated; so what is no group or version (of an inventory that
+anybody wrote, say) is not asked for: with a slash in it, it would be another path.
+
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Literal, TypeVar
 
@@ -25,6 +29,8 @@ from gitops_core.runtime.sharing.flights import Flights
 
 T = TypeVar("T")
 
+_VERSION = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_GROUP = re.compile(r"([a-z0-9][-a-z0-9]*(\.[a-z0-9][-a-z0-9]*)*)?")
 _ACCEPT = ",".join(
     [
         *(f"application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList" for v in ("v2", "v2beta1")),
@@ -113,6 +119,8 @@ class Discovery:
         """Find how a kind is served. Raises KindUnknown, and what a request raises."""
         if (known := self._known.get(kind)) is not None:
             return known
+        if not (_GROUP.fullmatch(kind.group) and _VERSION.fullmatch(kind.version)):
+            raise KindUnknown(kind.api_version, kind.kind)  # it is part of a path that is asked for as ourselves
         root: Root = "/apis" if kind.group else "/api"
         is_listed = await self._looking.join(root, lambda: self._look(root))
         if not is_listed or kind not in self._known:

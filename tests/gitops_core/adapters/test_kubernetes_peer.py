@@ -518,3 +518,31 @@ async def test_a_kind_that_an_old_server_serves_no_more_is_not_listed() -> None:
 
     assert first - second == {"Crate"}
     assert "Box" in second
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Kind("", "v1/secrets", "Foo"),
+        Kind("", "v1/secrets?watch=true&x", "Foo"),
+        Kind("apps", "v1/namespaces/shop/deployments", "Foo"),
+        Kind("x/../../api", "v1", "Foo"),
+        Kind("..", "..", "Foo"),
+        Kind("a%2fb", "v1", "Foo"),
+        Kind("apps", "v1#", "Foo"),
+        Kind("apps", "", "Foo"),
+    ],
+    ids=str,
+)
+async def test_a_kind_whose_version_would_be_another_path_is_not_asked_for(kind: Kind) -> None:
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        return web.json_response({"kind": "SecretList", "items": []})
+
+    async with facing(answer) as cluster:
+        with pytest.raises(KindUnknown):
+            await cluster.find_api_resource(kind)
+
+    assert asked == []
