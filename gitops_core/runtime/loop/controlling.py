@@ -377,7 +377,9 @@ class ControllerLoop(Generic[R]):
             refused = make_status_refusal(result, failure)
             await self._write(current, teller.make_status(refused, seen, clock.now(), ()))
             return refused
-        return failure or result
+        if failure is None or isinstance(failure, NotLeader | ClusterUnavailable):
+            return failure or result
+        return ClusterUnavailable(str(failure))  # the work is done and will be due again: no reason for a long wait
 
     async def _write(self, current: R, status: Wire) -> ClusterError | None:
         """Write `status`; return why it is not stored now, or None."""

@@ -51,7 +51,7 @@ class WorkQueue(Generic[K]):
         self._lines: dict[Priority, OrderedDict[str, deque[K]]] = {priority: OrderedDict() for priority in Priority}
         self._taken: set[K] = set()
         self._again: dict[K, Priority] = {}
-        self._available = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
         self._changes_in_a_row = 0
         self._closed = False
 
@@ -67,7 +67,7 @@ class WorkQueue(Generic[K]):
         if present is None or priority < present:
             self._waiting[key] = priority
             self._lines[priority].setdefault(self._owner_of(key), deque()).append(key)
-            self._available.set()
+            self._wake_one()
 
     def add_after(self, key: K, delay: float, priority: Priority = Priority.PERIODIC) -> None:
         """Add `key` in `delay` seconds, instead of at the time that was set before."""
@@ -88,22 +88,37 @@ class WorkQueue(Generic[K]):
         while not self._closed:
             if (key := self._take_next()) is not None:
                 return key
-            self._available.clear()
-            await self._available.wait()
+            turn = asyncio.get_running_loop().create_future()
+            self._idle.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():  # it was to work, and is needed elsewhere
+                    self._wake_one()
+                raise
         return None
 
     def close(self) -> None:
         """Hand out nothing more."""
         self._closed = True
-        self._available.set()
+        while self._idle:
+            self._wake_one()
 
     def give_back(self, key: K) -> None:
         self._taken.discard(key)
         self._shares.give_back(self._owner_of(key))
         if self._waiting:
-            self._available.set()  # for those that waited for their namespace's turn
+            self._wake_one()  # for what waited for its namespace's turn
         if (priority := self._again.pop(key, None)) is not None:
             self.add(key, priority)
+
+    def _wake_one(self) -> None:
+        """Wake the worker that waits the longest: of many, all but one would find nothing."""
+        while self._idle:
+            turn = self._idle.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     def _take_next(self) -> K | None:
         order = list(Priority)

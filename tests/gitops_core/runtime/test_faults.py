@@ -11,13 +11,14 @@ import pytest
 
 from gitops_core.api import GitRepository
 from gitops_core.api.gitrepository import GitRepositoryStatus
-from gitops_core.errors import ClusterUnavailable, Invalid, NotLeader, TransientError
+from gitops_core.errors import ClusterUnavailable, Forbidden, Invalid, NotLeader, TransientError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.authority.leading import LEASE, Leadership
 from gitops_core.runtime.authority.leave import check_again
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform, Watch, make_refs
+from gitops_core.runtime.retry import LAST_CLUSTER_RETRY
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import Flaky, Send, World, condition, controller, kind_of, lease, outcome, ref
@@ -572,3 +573,26 @@ async def test_an_object_made_anew_does_not_inherit_its_predecessors_status() ->
     assert not undecided.get("status")  # nobody has looked at it yet to the end
     assert live["status"]["size"] == 2
     assert condition(live, "Ready")["message"] == "size 2"
+
+
+@in_virtual_time
+async def test_work_goes_on_every_minute_while_its_statuses_are_refused() -> None:
+    world = World()
+    looks: list[float] = []
+
+    async def script(wanted: Gadget, platform: Platform) -> Outcome:
+        looks.append(platform.clock.monotonic())
+        return outcome(wanted, 30.0)
+
+    async def refuse(request: Request, send: Send) -> Any:
+        raise Forbidden("no statuses")
+
+    await world.install()
+    world.cluster.override["patch"] = refuse
+    async with world.process(controller(script, Gadget)):
+        await world.put(Gadget, "a")
+        await asyncio.sleep(3600)
+
+    waits = [after - before for before, after in itertools.pairwise(looks)]
+    assert max(waits) <= LAST_CLUSTER_RETRY + 1
+    assert len(waits) < 150  # and it is no loop

@@ -12,11 +12,12 @@ from gitops_core.errors import Forbidden, StalledError, TransientError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.authority.fencing import FencedCluster
+from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.authority.leave import Open
 from gitops_core.runtime.loop.controlling import ControllerLoop
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform, Watch, make_refs
 from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
-from tests.gitops_core.runtime.world import World, condition, controller, manifest, outcome, ref
+from tests.gitops_core.runtime.world import Send, World, condition, controller, manifest, outcome, ref
 from tests.simulation.loop import in_virtual_time
 
 _CONFIGMAP = Kind("", "v1", "ConfigMap")
@@ -518,10 +519,11 @@ async def test_objects_that_are_gone_leave_nothing_behind() -> None:
         named = ObjectRef(Kind("", "v1", "ConfigMap"), wanted.key)
         return outcome(wanted, 3600.0, watch=frozenset({named}))
 
-    async def refuse_some(subject: Any, *args: Any, **options: Any) -> Any:
-        if subject.kind == Gadget.KIND and int(subject.key.name[1:]) % 6 == 3:
+    async def refuse_some(request: Request, send: Send) -> Any:
+        about = request.about
+        if isinstance(about, ObjectRef) and about.kind == Gadget.KIND and int(about.key.name[1:]) % 6 == 3:
             raise Forbidden("not this status")
-        return await world.local.patch(subject, *args, **options)
+        return await send()
 
     await world.install()
     world.cluster.override["patch"] = refuse_some

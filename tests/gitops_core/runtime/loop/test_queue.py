@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gitops_core.runtime.loop.queue import PATIENCE, Priority, WorkQueue
@@ -288,3 +288,49 @@ async def test_of_a_namespace_of_which_nothing_waits_nothing_is_kept() -> None:
     await queue.get()
 
     assert not any("namespace-" in owner for lines in queue._lines.values() for owner in lines)
+
+
+DEEDS = st.lists(st.tuples(st.sampled_from(["add", "end", "cancel"]), st.sampled_from("abc"), st.integers(0, 9)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(DEEDS, st.integers(1, 9))
+@example([("add", "a", 1), ("cancel", "a", 6)], 2)  # the one that was woken ends
+@in_virtual_time
+async def test_no_worker_sleeps_while_there_is_a_key_that_it_may_take(
+    deeds: list[tuple[str, str, int]], number: int
+) -> None:
+    queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()), number, lambda key: key[0])
+    held: dict[str, asyncio.Event] = {}
+
+    async def work() -> None:
+        while (key := await queue.get()) is not None:
+            held[key] = asyncio.Event()
+            try:
+                await held[key].wait()
+            finally:
+                del held[key]
+                queue.give_back(key)
+
+    workers = [asyncio.create_task(work()) for _ in range(number)]
+    for deed, namespace, which in deeds:
+        if deed == "add":
+            queue.add(f"{namespace}{which}")
+        elif deed == "end" and held:
+            list(held.values())[which % len(held)].set()
+        elif deed == "cancel":  # one that works, sleeps, or has just been woken
+            workers.pop(which % len(workers)).cancel()
+            if which < 5 or not workers:
+                workers.append(asyncio.create_task(work()))
+        if which % 2:
+            continue  # more happens in the same moment
+        await asyncio.sleep(0.1)
+        before = len(held)
+        another = asyncio.create_task(queue.get())
+        await asyncio.sleep(0.1)
+        assert before == len(workers) or not another.done(), "a worker sleeps, and there is a key for it"
+        another.cancel()
+        await asyncio.sleep(0.1)
+    queue.close()
+    for worker in workers:
+        worker.cancel()
