@@ -95,7 +95,9 @@ def make_controllers(
     )
     reach = partial(read_registry_access, platform.cluster, logins=logins, compute=platform.compute)
     proposals = (
-        PullRequests(platform.cluster, platform.clock, platform.objects, forges, reader, reach, platform.compute)
+        PullRequests(
+            platform.cluster, platform.clock, platform.objects, forges, reader, reach, platform.compute, platform.policy
+        )
         if forges
         else None
     )

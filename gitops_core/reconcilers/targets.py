@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gitops_core.api import Kustomization
 from gitops_core.domain.sync.durations import get_retry_interval
 from gitops_core.domain.sync.owners import make_kustomization_ownership
-from gitops_core.domain.sync.targets import KEYS, KubeConfig, find_account, find_kubeconfig
+from gitops_core.domain.sync.targets import KEYS, AccountInvalid, KubeConfig, find_account, find_kubeconfig
 from gitops_core.errors import StalledError, TransientError
 from gitops_core.meta import ObjectRef, Sensitive
 from gitops_core.ports import Clock, Cluster, Clusters
@@ -42,7 +42,7 @@ class Targets:
 
         Raises:
             TargetUnusable: the kubeconfig, which the message names.
-            StalledError: nobody can be called as the service account is.
+            AccountInvalid: nobody can be called as the service account is.
         """
         account, named = find_account(wanted, self.policy.default_service_account), find_kubeconfig(wanted)
         ownership, delay = make_kustomization_ownership(wanted.key), get_retry_interval(wanted.spec)
@@ -60,10 +60,13 @@ class Targets:
             yield Applier(target.cluster, self.clock, ownership, target.id)
 
     async def explain_loss(self, wanted: Kustomization) -> str:
-        """Explain why nobody will be able to prune any more: what it was applied with is gone; "" where it is there."""
+        """Explain why nobody can prune any more: what it was applied with is gone, or never was; "" else."""
+        try:
+            account = find_account(wanted, self.policy.default_service_account)
+        except AccountInvalid as error:
+            return str(error)
         if (named := find_kubeconfig(wanted)) is not None:
             return "" if await self._find_kubeconfig(named) is not None else f"{_describe(named)} is gone"
-        account = find_account(wanted, self.policy.default_service_account)
         if account is None or await self.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is not None:
             return ""
         return f"ServiceAccount/{account}, which applied them, is gone"

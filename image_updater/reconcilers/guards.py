@@ -19,25 +19,36 @@ from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import ImageInvalid, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, parse_duration
 from gitops_core.ports import Query
+from gitops_core.runtime.policy import ReferenceRefused
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.watching.informers import list_live_manifests
-from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
+from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain.guards import workloads
 from image_updater.domain.guards.rollouts import Applied, Followed, observe, runs, write_overview
 from image_updater.domain.guards.rules import find_faults
 from image_updater.domain.guards.selectors import selects
-from image_updater.domain.guards.vouching import Written, applies, is_in_inventory, is_of_release, make_catalog_name
+from image_updater.domain.guards.vouching import (
+    Written,
+    applies,
+    is_in_inventory,
+    is_labelled,
+    is_of_release,
+    make_catalog_name,
+    make_labels,
+)
 from image_updater.domain.guards.workloads import State, Workload
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import get_choice, get_filter, get_repository_key
+from image_updater.domain.tags.choices import get_choice, get_filter
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.history import SeenTag
-from image_updater.errors import GuardInvalid, PolicyInvalid, SelectorInvalid
+from image_updater.errors import AccessDenied, GuardInvalid, PolicyInvalid, RepositoryNotReady, SelectorInvalid
 from image_updater.ports import HealthRule, TagCatalog
+from image_updater.reconcilers.access import find_repository
 from image_updater.reconcilers.automations import get_source_key
 
 POD = Kind("", "v1", "Pod")
 RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "HelmRelease")
+KUSTOMIZE, HELM = "kustomize.toolkit.fluxcd.io", RELEASE.group
 HELM_RELEASE = f"{RELEASE.group}_{RELEASE.kind}"
 LOOK = 5.0
 """Seconds between two looks at Pods that do not become ready: they are not watched."""
@@ -82,15 +93,15 @@ class UpdateGuardReconciler:
 
     async def _list_followed(self, wanted: UpdateGuard) -> tuple[Followed, ...]:
         """Return the selected policies that chose something."""
-        found = []
+        found, operator = [], self.platform.policy
         for policy in await self.platform.objects.list(ImagePolicy, wanted.metadata.namespace):
             if policy.status.latest_ref is None or not selects(wanted.spec.policy_selector, policy.metadata.labels):
                 continue
-            repository = await self.platform.objects.get(ImageRepository, get_repository_key(policy))
-            if repository is None:
-                continue
             try:
+                repository = await find_repository(self.platform.cluster, self.platform.objects, operator, policy)
                 canonical = str(parse_repository(repository.spec.image))
+            except (RepositoryNotReady, AccessDenied, ReferenceRefused):
+                continue  # said by the policy
             except ImageInvalid:
                 continue  # said by the ImageRepository
             latest = await self._add_digest(make_catalog_name(repository, canonical), policy.status.latest_ref)
@@ -160,12 +171,13 @@ class UpdateGuardReconciler:
         inventory = kustomization.status.inventory
         ids = frozenset(entry.id for entry in inventory.entries) if inventory is not None else frozenset[str]()
         kinds = [kind for kind in workloads.KINDS if any(i.endswith(f"_{kind.group}_{kind.kind}") for i in ids)]
-        manifests = await self._list_labelled("kustomize.toolkit.fluxcd.io", kustomization.key, kinds)
+        manifests = await self._list_labelled(KUSTOMIZE, kustomization.key, kinds)
         found = [manifest for manifest in manifests if is_in_inventory(ObjectRef.of(manifest), ids)]
         for id_ in sorted(ids):
             if id_.endswith(HELM_RELEASE):
                 namespace, _, rest = id_.partition("_")
-                found += await self._list_installed(ObjectKey(namespace, rest.removesuffix(f"_{HELM_RELEASE}")))
+                release = ObjectKey(namespace, rest.removesuffix(f"_{HELM_RELEASE}"))
+                found += await self._list_installed(release, kustomization)
         speakers = {
             (manifest["metadata"]["namespace"], *target): manifest
             for manifest in found
@@ -176,20 +188,20 @@ class UpdateGuardReconciler:
             if any(runs(workload, image) for image in images):
                 yield workload
 
-    async def _list_installed(self, release: ObjectKey) -> list[Manifest]:
-        """Return the workloads of a HelmRelease."""
+    async def _list_installed(self, release: ObjectKey, kustomization: Kustomization) -> list[Manifest]:
+        """Return the workloads of a HelmRelease, if the Kustomization applied that."""
         try:
             manifest = await self.platform.cluster.get(ObjectRef(RELEASE, release))
         except KindUnknown:
             return []
-        if manifest is None:
+        if manifest is None or not is_labelled(manifest, KUSTOMIZE, kustomization.key):
             return []
-        labelled = await self._list_labelled("helm.toolkit.fluxcd.io", release, workloads.KINDS[:3])
+        labelled = await self._list_labelled(HELM, release, workloads.KINDS[:3])
         return [found for found in labelled if is_of_release(ObjectRef.of(found), manifest)]
 
     async def _list_labelled(self, prefix: str, owner: ObjectKey, kinds: Iterable[Kind]) -> list[Manifest]:
         """Return the objects that carry the labels of an owner's objects, which proves nothing."""
-        labels = f"{prefix}/name={owner.name},{prefix}/namespace={owner.namespace}"
+        labels = ",".join(f"{name}={value}" for name, value in make_labels(prefix, owner).items())
         return [manifest for kind in kinds for manifest in await self._list(Query(kind, labels=labels))]
 
     async def _judge(self, wanted: UpdateGuard, manifest: Manifest, speaker: Manifest | None) -> Workload:

@@ -15,12 +15,12 @@ from datetime import datetime
 import msgspec
 
 from gitops_core.errors import GitOpsError, KindUnknown, StalledError, TransientError
-from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, parse_duration
+from gitops_core.meta import Condition, ObjectKey, parse_duration
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Objects
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
+from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
 from image_updater.domain.guards.rules import Rules, collect_rules
 from image_updater.domain.guards.verdicts import Chosen, Facts, Need, Nothing, Request, decide
 from image_updater.domain.guards.vouching import make_catalog_name
@@ -28,7 +28,6 @@ from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.choices import (
     get_choice,
     get_filter,
-    get_repository_key,
     skips_unparsable,
     write_ready_message,
 )
@@ -37,11 +36,11 @@ from image_updater.domain.tags.history import SeenTag, TagEvent
 from image_updater.domain.tags.listings import Listing, Listings
 from image_updater.domain.tags.scans import is_outdated
 from image_updater.domain.tags.shrinking import explain_disbelief
-from image_updater.errors import AccessDenied, GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
+from image_updater.errors import GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
 from image_updater.ports import ImageReader, Registry, TagCatalog
+from image_updater.reconcilers.access import find_repository, is_open, read_labels
 from image_updater.reconcilers.evidence import Witness
 
-NAMESPACE = Kind("", "v1", "Namespace")
 DEPENDENCY_RETRY = 30.0
 FIRST_LOOK = 1.0
 """Seconds until the next look for a repository that is being listed again; doubled up to DEPENDENCY_RETRY."""
@@ -80,7 +79,7 @@ class ImagePolicyReconciler:
         notices: list[Notice] = []
         try:
             _check_interval(wanted)
-            repository = await self._get_repository(wanted)
+            repository = await find_repository(self.cluster, self.objects, self.operator, wanted)
             await self._check_catalog(repository)
             request = await self._make_request(wanted, repository)
             request, found = await self._decide(wanted, repository, request, notices)
@@ -111,7 +110,7 @@ class ImagePolicyReconciler:
         Raises:
             GitOpsError: it cannot be decided; Relisted: the catalog does not know the repository.
         """
-        repository = await self._get_repository(wanted)
+        repository = await find_repository(self.cluster, self.objects, self.operator, wanted)
         return await self._decide(wanted, repository, await self._make_request(wanted, repository), [])
 
     async def finalize(self, wanted: ImagePolicy) -> None:
@@ -123,37 +122,11 @@ class ImagePolicyReconciler:
         self._waits[key] = wait
         return wait
 
-    async def _get_repository(self, wanted: ImagePolicy) -> ImageRepository:
-        """Return the ImageRepository, which has to exist and to let this namespace in."""
-        key = get_repository_key(wanted)
-        trouble = "failed to get the referred ImageRepository"
-        self.operator.check_reference(wanted.ref, ObjectRef(ImageRepository.KIND, key))
-        repository = await self.objects.get(ImageRepository, key)
-        if repository is None:
-            kind = f"ImageRepository.{ImageRepository.KIND.group}"
-            raise RepositoryNotReady(
-                f'{trouble}: referenced ImageRepository does not exist: {kind} "{key.name}" not found'
-            )
-        if key.namespace != wanted.metadata.namespace:
-            await self._check_access(repository, wanted.metadata.namespace, f"{trouble}: access denied")
-        return repository
-
     async def _check_catalog(self, repository: ImageRepository) -> None:
         """Raise Relisted when another process has led and listed since the catalog was filled."""
         name = make_catalog_name(repository, repository.status.canonical_image_name)
         if is_outdated(await self.catalog.find_newest_listing(name), repository):
             raise Relisted
-
-    async def _check_access(self, repository: ImageRepository, namespace: str, trouble: str) -> None:
-        access = repository.spec.access_from
-        if access is None:
-            raise AccessDenied(
-                f"{trouble}: '{repository.key}' can't be accessed due to missing ACL labels on 'accessFrom'"
-            )
-        if not _is_open(access, await self._get_labels(namespace)):
-            raise AccessDenied(
-                f"{trouble}: '{repository.key}' can't be accessed due to ACL labels mismatch on namespace '{namespace}'"
-            )
 
     # what is read before anything is decided
 
@@ -216,17 +189,13 @@ class ImagePolicyReconciler:
         """Return what ran Healthy where `policy` decides, as its guards saw it; or why this namespace cannot see it."""
         guards = [guard for guard in await list_guards(self.objects, policy.namespace) if not guard.spec.suspend]
         if policy.namespace != namespace:
-            labels = await self._get_labels(namespace)
-            guards = [guard for guard in guards if guard.spec.access_from and _is_open(guard.spec.access_from, labels)]
+            labels = await read_labels(self.cluster, namespace)
+            guards = [guard for guard in guards if guard.spec.access_from and is_open(guard.spec.access_from, labels)]
             if not guards:
                 return (
                     f"no UpdateGuard of namespace {policy.namespace!r} is open to namespace {namespace!r} (accessFrom)"
                 )
         return tuple(entry for guard in guards for entry in guard.status.proven if entry.policy == policy.name)
-
-    async def _get_labels(self, namespace: str) -> dict[str, str]:
-        manifest = await self.cluster.get(ObjectRef(NAMESPACE, ObjectKey("", namespace))) or {}
-        return dict((manifest.get("metadata") or {}).get("labels") or {})
 
     # the decision
 
@@ -339,11 +308,6 @@ def _make_notices(wanted: ImagePolicy, message: str) -> Sequence[Notice]:
     if ready is not None and ready.status == "True" and f"{ready.message};".startswith(f"{message};"):
         return ()
     return (Notice("Normal", "Succeeded", message),)
-
-
-def _is_open(access: AccessFrom, labels: dict[str, str]) -> bool:
-    """Tell whether a namespace with these labels is let in."""
-    return any(selector.match_labels.items() <= labels.items() for selector in access.namespace_selectors)
 
 
 def _repeat(wanted: ImagePolicy, delay: float) -> Outcome:

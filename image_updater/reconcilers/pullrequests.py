@@ -24,6 +24,7 @@ from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
 from gitops_core.oci.sites import is_same_forge
 from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.remotes.credentials import read_git_access
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
@@ -54,9 +55,9 @@ from image_updater.domain.forges.pullrequests import (
     plan_pull_request,
 )
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import get_repository_key
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
+from image_updater.reconcilers.access import find_repository
 from image_updater.reconcilers.sources import Source
 
 ANNOTATION = "sealoop.dev/pull-request"
@@ -106,6 +107,7 @@ class PullRequests:
     reader: ImageReader
     reach: Reach
     compute: Compute = IN_PLACE
+    operator: Policy = DEFAULT_POLICY
 
     async def look(self, wanted: ImageUpdateAutomation, source: Source) -> Review | None:
         """Return what is proposed already; None for an automation that asks for no pull requests.
@@ -242,11 +244,8 @@ class PullRequests:
         policy = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
         if policy is None:
             return None, None
-        live = await self.objects.get(ImageRepository, get_repository_key(policy))
-        # what is not Ready may be shut out of another namespace's repository by now, and of its credentials
-        if live is None or (live.metadata.namespace != namespace and not policy.status.is_ready):
-            return None, None
         try:
+            live = await find_repository(self.cluster, self.objects, self.operator, policy)
             repository = parse_repository(live.spec.image, insecure=live.spec.insecure)
             access = await self.reach(live, repository)
         except GitOpsError:

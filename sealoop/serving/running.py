@@ -75,7 +75,6 @@ kill -9 does no harm either: the next process goes on."""
 @click.option(
     "--default-service-account",
     metavar="NAME",
-    default="",
     help="With whose rights, in its own namespace, a Kustomization is applied that names no service account.",
 )
 @click.option(
@@ -117,7 +116,7 @@ def run(
     watch_label_selector: str,
     no_cross_namespace_refs: bool,
     strict_substitutions: bool,
-    default_service_account: str,
+    default_service_account: str | None,
     limits: tuple[str, ...],
     leader_election: bool,
     lease_namespace: str,
@@ -132,12 +131,18 @@ def run(
         shard = Shard.parse(watch_namespace, watch_label_selector)
     except ValueError as error:
         raise click.UsageError(f"--watch-namespace, --watch-label-selector: {error}") from error
+    if default_service_account is not None:
+        from gitops_core.domain.sync.targets import is_account_name
+
+        if not is_account_name(default_service_account):  # also an empty one, which would be all that we may do
+            name = repr(default_service_account)
+            raise click.UsageError(f"--default-service-account: no ServiceAccount can be called {name}")
     from gitops_core.runtime.policy import Policy
     from sealoop.serving.limits import apply_limits
 
     allowed = Policy(
         cross_namespace_references=not no_cross_namespace_refs,
-        default_service_account=default_service_account,
+        default_service_account=default_service_account or "",
         strict_substitutions=strict_substitutions,
         file_remotes=connection.local is not None,
     )

@@ -13,12 +13,12 @@ from tests.image_updater.world import HOST, World, has_failed, is_ready
 from tests.simulation.loop import in_virtual_time
 
 
-def _secret(password: str) -> dict[str, Any]:
+def make_pull_secret(password: str, namespace: str = "default") -> dict[str, Any]:
     config = json.dumps({"auths": {HOST: {"username": "puller", "password": password}}}).encode()
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "pull", "namespace": "default"},
+        "metadata": {"name": "pull", "namespace": namespace},
         "type": "kubernetes.io/dockerconfigjson",
         "data": {".dockerconfigjson": base64.b64encode(config).decode()},
     }
@@ -42,13 +42,13 @@ async def test_mended_credentials_are_tried_at_once(spec: dict[str, Any], troubl
     async with world.running():
         await world.cluster.create(_account("pull"), field_manager="test")
         if trouble == "wrong":
-            await world.cluster.create(_secret("guess"), field_manager="test")
+            await world.cluster.create(make_pull_secret("guess"), field_manager="test")
         await world.scanned("1.0.0", **spec)
         await world.until(ImageRepository, "app", has_failed)
         await world.clock.sleep(300)  # by now it is tried again every few minutes
 
         mended = world.clock.monotonic()
-        await world.cluster.apply(_secret("s3cret"), field_manager="test", force=True)
+        await world.cluster.apply(make_pull_secret("s3cret"), field_manager="test", force=True)
         await world.until(ImageRepository, "app", is_ready)
         result = world.clock.monotonic() - mended
     assert result < 2
@@ -59,7 +59,7 @@ async def test_an_account_that_is_given_a_pull_secret_opens_the_registry() -> No
     world = World()
     world.fakes.account = ("puller", "s3cret")
     async with world.running():
-        await world.cluster.create(_secret("s3cret"), field_manager="test")
+        await world.cluster.create(make_pull_secret("s3cret"), field_manager="test")
         await world.cluster.create(_account(), field_manager="test")
         await world.scanned("1.0.0", serviceAccountName="puller")
         await world.until(ImageRepository, "app", has_failed)

@@ -6,14 +6,25 @@ from base64 import b64decode, b64encode
 from datetime import timedelta
 from typing import Any
 
-from gitops_core.api import GitRepository
+import pytest
+
+from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.tags.checkpoint import encode
 from image_updater.domain.tags.history import SeenTag
 from tests.image_updater.test_automation_branches import BUMPS, bumped
 from tests.image_updater.test_automations import begun
-from tests.image_updater.test_guards import DEPLOYMENT, OWNER, patch_status, played, proven, stuck, until_deployed
+from tests.image_updater.test_guards import (
+    DEPLOYMENT,
+    OWNER,
+    guarded,
+    patch_status,
+    played,
+    proven,
+    stuck,
+    until_deployed,
+)
 from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, image_line, is_ready
 from tests.simulation.loop import in_virtual_time
 
@@ -70,6 +81,62 @@ def test_a_failing_workload_with_copied_labels_takes_nothing_back() -> None:
     assert "quarantine" not in before["status"]
     assert "quarantine" not in after["status"]
     assert head["app/web.yaml"] == image_line("1.1.0")
+
+
+HELM = "helm.toolkit.fluxcd.io"
+RELEASE = Kind(HELM, "v2", "HelmRelease")
+
+
+async def install_releases(world: World) -> None:
+    """Serve HelmReleases, of any content."""
+    names = {"plural": "helmreleases", "singular": "helmrelease", "kind": RELEASE.kind, "listKind": "HelmReleaseList"}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": RELEASE.version, "served": True, "storage": True, "schema": schema}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"helmreleases.{HELM}"},
+        "spec": {"group": HELM, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+    await world.cluster.apply(definition, field_manager="test")
+
+
+async def install(world: World, namespace: str, labels: dict[str, str], image: str) -> None:
+    """A HelmRelease, and the Deployment that it installed, which never gets ready."""
+    metadata = {"name": "shop", "namespace": namespace, "labels": labels}
+    release = {"apiVersion": RELEASE.api_version, "kind": RELEASE.kind, "metadata": metadata, "spec": {}}
+    await world.cluster.apply(release, field_manager="helm")
+    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "x", "image": image}]}}
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {**metadata, "labels": {f"{HELM}/name": "shop", f"{HELM}/namespace": namespace}},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "x"}}, "template": template},
+    }
+    live = await world.cluster.apply(manifest, field_manager="helm")
+    status = {"observedGeneration": live["metadata"]["generation"], **stuck(image)}
+    await patch_status(world, ObjectRef(DEPLOYMENT, ObjectKey(namespace, "shop")), status)
+
+
+@pytest.mark.parametrize(("labels", "is_seen"), [({}, False), (OWNER, True)], ids=["another's", "its own"])
+@in_virtual_time
+async def test_a_forged_inventory_shows_nothing_of_another_namespaces_release(
+    labels: dict[str, str], is_seen: bool
+) -> None:
+    world = World()
+    async with world.running():
+        (await guarded(world)).cancel()  # nobody applies anything
+        await install_releases(world)
+        await world.namespace("victim", {})
+        await install(world, "victim", labels, f"{IMAGE}:1.0.0")
+        entries = [{"id": f"victim_shop_{HELM}_HelmRelease", "v": "v2"}]
+        status = {"lastAttemptedRevision": f"main@sha1:{40 * 'a'}", "inventory": {"entries": entries}}
+        await patch_status(world, ObjectRef(Kustomization.KIND, ObjectKey("default", "app")), status)
+        await world.until(ImagePolicy, "app", is_ready)
+        await world.clock.sleep(60)
+        guard = await world.get(UpdateGuard, "app")
+
+    assert ("Deployment/victim/shop" in str(guard["status"])) == is_seen
 
 
 # checkpoints

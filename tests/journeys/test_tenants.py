@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from typing import Any
 
-from tests.journeys.surroundings import Surroundings, config_map, flux
+from tests.journeys.surroundings import Surroundings, config_map, deployment, flux
+from tests.journeys.test_permissions import grant, printed_roles
 from tests.servers.git import BareRepository
 
 Remote = tuple[BareRepository, str]
@@ -128,3 +130,100 @@ async def test_a_folder_is_applied_to_the_cluster_of_a_kubeconfig(around: Surrou
 
     other = plane.namespace("other")
     await asyncio.to_thread(story)
+
+
+ONCE = b"""apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: once, image: "once:1"}]
+"""
+OWNER = "kustomize.toolkit.fluxcd.io"
+PATH = "secrets?limit=1&x"
+"""What would be another path of the API server if it were taken for the end of a version."""
+OWN_KINDS = {"kustomizations", "gitrepositories", "events", "leases"}
+
+
+async def test_a_service_that_may_apply_nothing_itself_does_nothing_itself_whatever_a_tenant_writes(
+    around: Surroundings, remote: Remote
+) -> None:
+    repository, url = remote
+    app = {"app/web.yaml": deployment("web:1"), "app/once.yaml": ONCE, "app/b.yaml": config_map("b", at="1")}
+    await repository.commit({**app, "forger/a.yaml": config_map("forger", at="1")})
+    plane, user = around.plane, f"system:serviceaccount:{around.namespace}"
+    victim = plane.namespace("victim")
+    roles = [role for role in printed_roles(around.namespace) if role["metadata"]["name"] != "sealoop-applier"]
+    kubeconfig = grant(around, roles)
+
+    def look(name: str) -> None:
+        now = f"reconcile.fluxcd.io/requestedAt={time.monotonic_ns()}"
+        plane.kubectl("annotate", "--overwrite", f"kustomization/{name}", "-n", around.namespace, now)
+
+    def forge(name: str, *ids: str, version: str = "v1") -> None:
+        """A status with an inventory of the tenant's own making."""
+        status = {"status": {"inventory": {"entries": [{"id": id_, "v": version} for id_ in ids]}}}
+        patch = ("--subresource=status", "--type=merge", "-p", json.dumps(status))
+        plane.kubectl("patch", f"kustomization/{name}", "-n", around.namespace, *patch)
+
+    def says(name: str, *words: str) -> bool:
+        return all(word in around.condition(f"kustomization/{name}")["message"] for word in words)
+
+    def story() -> None:
+        spec = {"url": url, "interval": "1s", "ref": {"branch": "main"}, "secretRef": {"name": "git"}}
+        around.apply(flux("source", "GitRepository", "app", **spec))
+        plane.service_account(around.namespace, "deployer")
+        for group, resource in (("", "configmaps"), ("apps", "deployments"), ("batch", "jobs")):
+            verbs = ["get", "create", "patch", "delete"]
+            plane.grant(f"{user}:deployer", verbs, [resource], namespace=around.namespace, groups=[group])
+        owner = {f"{OWNER}/name": "forger", f"{OWNER}/namespace": around.namespace}
+        for kind in ("configmaps", "secrets"):
+            path = f"/api/v1/namespaces/{victim}/{kind}"
+            plane.expect("POST", path, {"metadata": {"name": "gold", "labels": owner}})
+        service = around.service("service", "--kubeconfig", str(kubeconfig))
+        try:
+            sync(around, "app", serviceAccountName="deployer", wait=True, timeout="10m")
+            around.until(lambda: around.ready("kustomization/app"), "what cannot be watched is looked at", 60)
+            plane.kubectl("patch", "configmap/b", "-n", around.namespace, "-p", '{"data":{"at":"2"}}')
+            look("app")
+            around.until(lambda: around.get("configmap/b")["data"] == {"at": "1"}, "drift is healed")
+            asyncio.run(repository.commit({"app/b.yaml": None}))
+            around.until(lambda: not around.get("configmap/b"), "what left the folder is pruned")
+
+            sync(around, "forger", serviceAccountName="deployer")
+            around.until(lambda: around.ready("kustomization/forger"), "the forger's own folder is applied")
+            forge("forger", f"{victim}_gold__ConfigMap", f"{victim}_gold__Secret")
+            look("forger")
+            who = f'User "{user}:deployer" cannot get resource "secrets" in API group "" in the namespace "{victim}"'
+            around.until(lambda: says("forger", f"Secret/{victim}/gold delete failed (Forbidden)", who), "not pruned")
+            forge("forger", f"{victim}_x__Foo", version=f"v1/{PATH}")
+            look("forger")
+            around.until(lambda: around.ready("kustomization/forger"), "what no server serves is gone")
+            checks = [{"apiVersion": "v1", "kind": "Secret", "name": "gold", "namespace": victim}]
+            sync(around, "spy", path="./forger", serviceAccountName="deployer", healthChecks=checks)
+            around.until(lambda: says("spy", who), "nor looked at")
+            sync(around, "dots", path="./forger", serviceAccountName="../x")
+            around.until(lambda: says("dots", "'../x', as which no ServiceAccount can be called"), "nobody's name")
+            forge("dots", f"{victim}_gold__ConfigMap")
+            plane.kubectl("delete", "kustomization/dots", "-n", around.namespace, "--timeout=60s")
+            plane.kubectl("delete", "kustomization/forger", "-n", around.namespace, "--wait=false")
+            bindings = [each["metadata"]["name"] for each in around.get("rolebinding")["items"]]
+            granted = [name for name in bindings if name.startswith("granted-")]
+            plane.kubectl("delete", "rolebinding", "-n", around.namespace, *granted)
+            look("app")
+            around.until(lambda: says("app", "(Forbidden)") or says("app", "cannot get"), "its rights are gone")
+            plane.kubectl("delete", "serviceaccount/deployer", "-n", around.namespace)
+            around.until(lambda: not around.get("kustomization/forger"), "who has no account any more may go")
+        finally:
+            service.stop(60)
+        assert plane.get("configmap/gold", victim) is not None
+        assert plane.get("secret/gold", victim) is not None
+
+    await asyncio.to_thread(story)
+
+    asked = plane.requests(user=f"{user}:sealoop", as_itself=True)
+    assert {r.resource.partition("/")[0] for r in asked if r.verb not in ("get", "list", "watch")} <= OWN_KINDS
+    assert {(r.verb, r.resource) for r in asked if r.code == 403} == {("list", "jobs")}
+    assert [r for r in asked if f"/namespaces/{victim}/" in r.uri or r.uri.endswith(PATH)] == []

@@ -344,7 +344,9 @@ class ControlPlane:
                 totals[labels["verb"], labels["resource"]] += int(float(line.rsplit(" ", 1)[1]))
         return totals
 
-    def requests(self, *, agent: str = "", user: str = "", since: int = 0) -> list[AuditedRequest]:
+    def requests(
+        self, *, agent: str = "", user: str = "", since: int = 0, as_itself: bool = False
+    ) -> list[AuditedRequest]:
         """Return one client's requests, oldest first: those whose agent begins with `agent`, sent as `user`.
 
         All that were answered before this was called. A watch is listed when it ends. Impersonated requests carry the
@@ -352,6 +354,7 @@ class ControlPlane:
 
         Args:
             since: what `mark()` returned before.
+            as_itself: without those on behalf of somebody else.
         """
         self._until_written()
         found = []
@@ -359,7 +362,7 @@ class ControlPlane:
             log.seek(since)
             for line in log:
                 event = json.loads(line)
-                if event["requestURI"].startswith(_MARK):
+                if event["requestURI"].startswith(_MARK) or (as_itself and "impersonatedUser" in event):
                     continue
                 if event.get("userAgent", "").startswith(agent) and user in ("", event["user"]["username"]):
                     found.append(_audited(event))

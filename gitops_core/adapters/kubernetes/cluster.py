@@ -25,7 +25,15 @@ import msgspec
 from gitops_core.adapters.kubernetes.decoding import decode_event, decode_page, split_lines
 from gitops_core.adapters.kubernetes.discovery import Discovery
 from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin, find_endpoint, find_own_endpoint
-from gitops_core.adapters.kubernetes.transport import MIB, AnswerTooLarge, Headers, Request, Transport, read_until_cut
+from gitops_core.adapters.kubernetes.transport import (
+    LARGEST_ANSWER,
+    MIB,
+    AnswerTooLarge,
+    Headers,
+    Request,
+    Transport,
+    read_until_cut,
+)
 from gitops_core.errors import BadRequest, ClusterUnavailable, KindUnknown, NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import ApiResource, Page, Query, WatchEvent
@@ -50,6 +58,7 @@ class KubernetesCluster:
     Args:
         request_seconds: that one request may take, other than a watch.
         watch_seconds: least and most that a watch lasts; each another while, so that they do not all end together.
+        largest_answer: bytes of one answer that are read.
     """
 
     def __init__(
@@ -59,10 +68,13 @@ class KubernetesCluster:
         agent: str = AGENT,
         request_seconds: float = REQUEST_SECONDS,
         watch_seconds: tuple[int, int] = WATCH_SECONDS,
+        largest_answer: int = LARGEST_ANSWER,
     ) -> None:
         self.namespace = endpoint.namespace
         self._watch_seconds = watch_seconds
-        self._transports = [Transport(endpoint, agent, request_seconds)]  # our own, and of those that are apart
+        self._transports = [
+            Transport(endpoint, agent, request_seconds, largest_answer)
+        ]  # our own, and of those that are apart
         self._transport = self._transports[0]
         self._discovery = Discovery(self._transport)
         self._identity: Headers = ()

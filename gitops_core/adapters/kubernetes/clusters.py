@@ -21,6 +21,9 @@ from gitops_core.errors import BadRequest, StalledError
 from gitops_core.meta import ObjectKey, Sensitive
 from gitops_core.ports import Cluster, Compute, Target
 
+LARGEST_ANSWER = 16 << 20
+"""Bytes of an answer that are read from whoever a kubeconfig names; decoded, they take many times as much."""
+
 
 @dataclass
 class _Connection:
@@ -65,7 +68,9 @@ class KubernetesClusters:
             except ConfigurationError as error:
                 raise StalledError(str(error), reason=error.reason) from None
             if digest not in self._connections:  # who asked beside us may have been faster
-                self._connections[digest] = _Connection(KubernetesCluster(endpoint, agent=self.agent))
+                self._connections[digest] = _Connection(
+                    KubernetesCluster(endpoint, agent=self.agent, largest_answer=LARGEST_ANSWER)
+                )
         connection = self._connections[digest]
         connection.users += 1
         try:

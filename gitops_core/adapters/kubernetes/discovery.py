@@ -7,12 +7,17 @@ its CRD may have come since.
 That a kind is not served is believed of its own group and version only: the list of all of them is served before it is
 whole, while a server starts or an aggregated API is down, and the inventory forgets what is not served.
 
+Everything is asked for as ourselves, whoever is impersonated; so what is no group or version (of an inventory that
+anybody wrote, say) is not asked for: with a slash in it, it would be another path.
+
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import re
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar
 
 import msgspec
@@ -25,6 +30,11 @@ from gitops_core.runtime.sharing.flights import Flights
 
 T = TypeVar("T")
 
+SMALL = 1 << 16
+"""Bytes of an answer that are read in the loop."""
+
+_VERSION = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_GROUP = re.compile(r"([a-z0-9][-a-z0-9]*(\.[a-z0-9][-a-z0-9]*)*)?")
 _ACCEPT = ",".join(
     [
         *(f"application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList" for v in ("v2", "v2beta1")),
@@ -113,6 +123,8 @@ class Discovery:
         """Find how a kind is served. Raises KindUnknown, and what a request raises."""
         if (known := self._known.get(kind)) is not None:
             return known
+        if not (_GROUP.fullmatch(kind.group) and _VERSION.fullmatch(kind.version)):
+            raise KindUnknown(kind.api_version, kind.kind)  # it is part of a path that is asked for as ourselves
         root: Root = "/apis" if kind.group else "/api"
         is_listed = await self._looking.join(root, lambda: self._look(root))
         if not is_listed or kind not in self._known:
@@ -146,25 +158,21 @@ class Discovery:
         answer = await self._ask(root, (("Accept", _ACCEPT), *((("If-None-Match", etag),) if etag else ())))
         if answer.code == 304:
             return True
-        found = _decode(answer, _Aggregated) if answer.code == 200 else _Aggregated()
-        if found.kind != "APIGroupDiscoveryList":
+        found = await _read_beside(answer, _list_aggregated) if answer.code == 200 else None
+        if found is None:
             return False
         self._etags[root] = answer.headers.get("ETag", "")
         self._forget_below(root)
-        for group, version in _list_versions(found):
-            for item in version.resources or ():
-                self._keep(_read_entry(group, version.version, item))
+        for resource in found:
+            self._keep(resource)
         return True
 
     async def _look_at_version(self, group: str, version: str) -> bool:
         """Ask for one version; tell whether it is served."""
         answer = await self._ask(f"/apis/{group}/{version}" if group else f"/api/{version}", ())
-        items = _decode(answer, _Legacy).resources if answer.code == 200 else ()
-        for item in items or ():
-            if "/" not in item.name:  # else a subresource
-                kind = Kind(item.group or group, item.version or version, item.kind)
-                names = (item.short_names or (), item.categories or ())
-                self._keep(ApiResource(kind, item.name, item.namespaced, *names))
+        if answer.code == 200:
+            for resource in await _read_beside(answer, lambda answer: _list_legacy(answer, group, version)):
+                self._keep(resource)
         return answer.code == 200
 
     async def _ask_versions(self, root: Root) -> list[tuple[str, str]]:
@@ -176,9 +184,8 @@ class Discovery:
     def _forget_below(self, root: Root) -> None:
         self._known = {kind: known for kind, known in self._known.items() if bool(kind.group) != (root == "/apis")}
 
-    def _keep(self, resource: ApiResource | None) -> None:
-        if resource is not None:
-            self._known.setdefault(resource.kind, resource)
+    def _keep(self, resource: ApiResource) -> None:
+        self._known.setdefault(resource.kind, resource)
 
     async def _ask(self, path: str, headers: tuple[tuple[str, str], ...]) -> Answer:
         request = Request("GET", path, _ABOUT, headers)
@@ -186,6 +193,34 @@ class Discovery:
         if answer.code not in (200, 304, 404, 406):
             self._transport.refuse(answer, request)
         return answer
+
+
+async def _read_beside(answer: Answer, read: Callable[[Answer], T]) -> T:
+    """Read an answer: in a thread, where that takes more than some milliseconds."""
+    return read(answer) if len(answer.body) <= SMALL else await asyncio.to_thread(read, answer)
+
+
+def _list_aggregated(answer: Answer) -> list[ApiResource] | None:
+    """List what is served; None when the server speaks no aggregated discovery."""
+    found = _decode(answer, _Aggregated)
+    if found.kind != "APIGroupDiscoveryList":
+        return None
+    entries = (_read_entry(group, v.version, item) for group, v in _list_versions(found) for item in v.resources or ())
+    return [entry for entry in entries if entry is not None]
+
+
+def _list_legacy(answer: Answer, group: str, version: str) -> list[ApiResource]:
+    return [
+        ApiResource(
+            Kind(item.group or group, item.version or version, item.kind),
+            item.name,
+            item.namespaced,
+            item.short_names or (),
+            item.categories or (),
+        )
+        for item in _decode(answer, _Legacy).resources or ()
+        if "/" not in item.name  # else a subresource
+    ]
 
 
 def _list_versions(found: _Aggregated) -> Iterator[tuple[str, _Version]]:

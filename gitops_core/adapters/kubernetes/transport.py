@@ -79,14 +79,18 @@ class Answer(NamedTuple):
 
 
 class Transport:
-    """One API server as one identity. Opens its connections when first used, on the event loop it is used on."""
+    """One API server as one identity. Opens its connections when first used, on the event loop it is used on.
 
-    def __init__(self, endpoint: Endpoint, agent: str, seconds: float) -> None:
+    Args:
+        largest: bytes of any answer that are read.
+    """
+
+    def __init__(self, endpoint: Endpoint, agent: str, seconds: float, largest: int = LARGEST_ANSWER) -> None:
         parts = urlsplit(endpoint.server)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         self.name = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         self._base = self.name + parts.path
-        self._endpoint, self._agent, self._seconds = endpoint, agent, seconds
+        self._endpoint, self._agent, self._seconds, self._largest = endpoint, agent, seconds, largest
         self._patience = aiohttp.ClientTimeout(total=seconds, sock_connect=10.0)
         self._credentials = make_credentials(endpoint.login)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
@@ -98,7 +102,7 @@ class Transport:
 
     def connect_apart(self) -> Transport:
         """Connect to the same server with connections, credentials and places of its own."""
-        return Transport(self._endpoint, self._agent, self._seconds)
+        return Transport(self._endpoint, self._agent, self._seconds, self._largest)
 
     async def send(self, request: Request) -> bytes:
         """Send a request; return the body of a success. Raises the ClusterError that any other answer stands for."""
@@ -167,7 +171,8 @@ class Transport:
         async with self._open(request, identity, self._patience) as response:
             if response.status >= 400:
                 return await self._read_refusal(response)
-            return Answer(response.status, CIMultiDict(response.headers), await read_body(response, request.largest))
+            body = await read_body(response, min(request.largest, self._largest))
+            return Answer(response.status, CIMultiDict(response.headers), body)
 
     async def _read_refusal(self, response: aiohttp.ClientResponse) -> Answer:
         try:

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gitops_core.api import Kustomization
+from gitops_core.domain.objects.objectmeta import find_subdomain_faults
+from gitops_core.domain.objects.texts import shorten
+from gitops_core.errors import StalledError
 from gitops_core.meta import ObjectKey
 
 KEYS = ("value", "value.yaml")
@@ -38,11 +41,34 @@ def find_kubeconfig(wanted: Kustomization) -> KubeConfig | None:
     return KubeConfig(ObjectKey(wanted.metadata.namespace, reference.name), reference.key)
 
 
+class AccountInvalid(StalledError):
+    """No service account can be called what a Kustomization names."""
+
+    reason = "InvalidServiceAccount"
+
+
 def find_account(wanted: Kustomization, default: str) -> ObjectKey | None:
     """Return the service account whose rights a Kustomization has, in its own namespace; None for ours.
 
     Args:
         default: the name for those that name none; "" for none.
+
+    Raises:
+        AccountInvalid: to the API server it would be some user, whom only an administrator may let us be.
     """
     name = wanted.spec.service_account_name or default
-    return ObjectKey(wanted.metadata.namespace, name) if name else None
+    if not name:
+        return None
+    if not is_account_name(name):
+        named = repr(shorten(name, 100))
+        raise AccountInvalid(f"spec.serviceAccountName is {named}, as which no ServiceAccount can be called")
+    return ObjectKey(wanted.metadata.namespace, name)
+
+
+def is_account_name(name: str) -> bool:
+    """Tell whether a service account may be called that.
+
+    >>> [is_account_name(name) for name in ("deployer", "", "a:b", "deployer ")]
+    [True, False, False, False]
+    """
+    return bool(name) and not any(find_subdomain_faults(name, ""))

@@ -1,7 +1,8 @@
 """Watching what reconciliations ask for: the objects that `Outcome.watch` names, whatever their kind.
 
 Kinds come and go: the first key that names an object of a kind starts a metadata-only informer for it, and some time
-after nobody names the kind any more it is stopped.
+after nobody names the kind any more it is stopped. What cannot be watched (we may not, say) is looked at instead, every
+BLIND seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from gitops_core.runtime.watching.references import ReferenceIndex
 
 LINGER = 60.0
 """Seconds that an unused informer stays: rollouts come in waves, and a new list costs more than an idle watch."""
+
+BLIND = 5.0
+"""Seconds between two looks of who is told nothing."""
 
 Wake = Callable[[ObjectKey, ObjectRef, int], None]
 """(who must look again, what changed, its resourceVersion)."""
@@ -56,6 +60,23 @@ class Observer:
                 version = parse_resource_version(present.metadata.resource_version)
                 if version > since.get(ref.kind, -1):
                     self._wake(key, ref, version)
+        self._look_after(key)
+
+    def _look_after(self, key: ObjectKey) -> None:
+        """Wake `key` in BLIND seconds if a watch of what it names does not work then either."""
+        if self._find_unwatched(key) is None:
+            self._timers.cancel((id(self), key))
+        else:
+            self._timers.schedule((id(self), key), BLIND, lambda: self._wake_blind(key))
+
+    def _wake_blind(self, key: ObjectKey) -> None:
+        if (ref := self._find_unwatched(key)) is not None:
+            self._wake(key, ref, -1)
+
+    def _find_unwatched(self, key: ObjectKey) -> ObjectRef | None:
+        """Find an object that `key` names, and of which no watch would tell now."""
+        blind = {kind for kind, (informer, _) in self._watching.items() if not informer.synced.is_set()}
+        return min((ref for ref in self._index.list_references(key) if ref.kind in blind), default=None)
 
     def names(self, key: ObjectKey, ref: ObjectRef) -> bool:
         return ref in self._index.list_references(key)
@@ -65,6 +86,8 @@ class Observer:
 
     def close(self) -> None:
         """Watch nothing any more."""
+        for key in self._index.keys:
+            self._timers.cancel((id(self), key))
         for kind in tuple(self._watching):
             self._stop(kind)
 

@@ -49,6 +49,11 @@ class ReferenceIndex:
         return self._named.get(key, frozenset())
 
     @property
+    def keys(self) -> tuple[ObjectKey, ...]:
+        """The keys that name anything."""
+        return tuple(self._named)
+
+    @property
     def kinds(self) -> frozenset[Kind]:
         """The kinds that anybody names."""
         return frozenset(self._kinds)

@@ -1,6 +1,7 @@
 """Who may vouch for what: the five places where somebody's word could be taken for somebody else's.
 
-labels        what runs here, and how it fares           the inventory of who applied it
+labels        what runs here, and how it fares           the inventory of who applied it, and the labels: who may
+                                                         write one of them writes nothing of what others have
 checkpoints   since when a tag is what it is             the ConfigMap that we wrote in the same namespace
 branches      which commits we may replace               our own record of what we pushed
 webhooks      that a tag was pushed                      the registry, asked once
@@ -58,6 +59,17 @@ def overlap(one: str, other: str) -> bool:
     parts = [[part for part in path.split("/") if part not in ("", ".")] for path in (one, other)]
     shorter = min(map(len, parts))
     return parts[0][:shorter] == parts[1][:shorter]
+
+
+def make_labels(prefix: str, owner: ObjectKey) -> dict[str, str]:
+    """Return the labels that an owner's objects carry."""
+    return {f"{prefix}/name": owner.name, f"{prefix}/namespace": owner.namespace}
+
+
+def is_labelled(manifest: Manifest, prefix: str, owner: ObjectKey) -> bool:
+    """Tell whether an object carries the labels of the owner, whose inventory alone anybody may have written."""
+    labels = (manifest.get("metadata") or {}).get("labels") or {}
+    return make_labels(prefix, owner).items() <= labels.items()
 
 
 def is_in_inventory(ref: ObjectRef, inventory: Collection[str]) -> bool:

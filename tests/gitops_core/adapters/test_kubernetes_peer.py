@@ -12,12 +12,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.adapters.kubernetes import KubernetesCluster, KubernetesClusters
+from gitops_core.adapters.kubernetes.clusters import LARGEST_ANSWER
 from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin
+from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, Invalid, KindUnknown, NotLeader
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query, WatchEvent
 from gitops_core.runtime.authority.fencing import FencedCluster
+from gitops_core.runtime.clock import SystemChance, SystemClock
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.runtime.watching.informers import read_every_page
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -518,3 +522,74 @@ async def test_a_kind_that_an_old_server_serves_no_more_is_not_listed() -> None:
 
     assert first - second == {"Crate"}
     assert "Box" in second
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Kind("", "v1/secrets", "Foo"),
+        Kind("", "v1/secrets?watch=true&x", "Foo"),
+        Kind("apps", "v1/namespaces/shop/deployments", "Foo"),
+        Kind("x/../../api", "v1", "Foo"),
+        Kind("..", "..", "Foo"),
+        Kind("a%2fb", "v1", "Foo"),
+        Kind("apps", "v1#", "Foo"),
+        Kind("apps", "", "Foo"),
+    ],
+    ids=str,
+)
+async def test_a_kind_whose_version_would_be_another_path_is_not_asked_for(kind: Kind) -> None:
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        return web.json_response({"kind": "SecretList", "items": []})
+
+    async with facing(answer) as cluster:
+        with pytest.raises(KindUnknown):
+            await cluster.find_api_resource(kind)
+
+    assert asked == []
+
+
+async def test_of_a_kubeconfigs_server_no_more_is_read_than_an_object_may_take() -> None:
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"kind":"APIGroupDiscoveryList","items":[')
+        while sent < 4 * LARGEST_ANSWER:
+            await response.write(b"{}," * 20_000)
+            sent += 60_000
+        return response
+
+    application = web.Application()
+    application.router.add_get("/{rest:.*}", endless)
+    async with TestServer(application) as server:
+        named = {"clusters": {"server": str(server.make_url(""))}, "users": {"token": "t"}}
+        lists = {
+            kind: [{"name": "a", kind[:-1]: content}]
+            for kind, content in {**named, "contexts": {"cluster": "a", "user": "a"}}.items()
+        }
+        config = json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "a", **lists})
+        clusters = KubernetesClusters(LocalCluster.open(None, SystemClock(), SystemChance()), IN_PLACE, {})
+        async with clusters.open(Sensitive(config.encode()), None) as target:
+            with pytest.raises(ClusterUnavailable, match="sent too much"):
+                await target.cluster.find_api_resource(Kind("apps", "v1", "Deployment"))
+
+    assert sent < 2 * LARGEST_ANSWER
+
+
+async def test_a_long_list_of_kinds_is_not_read_in_the_loop() -> None:
+    entries = [{"name": f"a{number}", "kind": f"A{number}", "namespaced": True} for number in range(50_000)]
+    spent: list[float] = []
+
+    async with facing(says(200, json.dumps({"kind": "APIResourceList", "resources": entries}))) as cluster:
+        before, all_before = time.thread_time(), time.process_time()
+        found = await cluster.find_api_resource(Kind("a.example.com", "v1", "A7"))
+        spent += [time.thread_time() - before, time.process_time() - all_before]
+
+    assert found.plural == "a7"
+    assert spent[0] < spent[1] / 2

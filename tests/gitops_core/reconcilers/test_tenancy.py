@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from gitops_core.api import Kustomization, Receiver
-from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.errors import Forbidden
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import Query
+from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.policy import Policy
-from tests.gitops_core.reconcilers.world import World, condition, config_map
+from tests.gitops_core.reconcilers.world import Counted, World, condition, config_map
 from tests.simulation.loop import in_virtual_time
 
 WHY = "--no-cross-namespace-refs keeps objects from naming those of other namespaces"
@@ -59,3 +65,94 @@ async def test_a_receiver_that_would_wake_another_namespace_is_refused_where_the
     message = f"Receiver/default/hook may not name GitRepository/other/r: {WHY}"
     assert condition(live, "Ready") == ("False", "AccessDenied", message)
     assert (live or {})["status"].get("webhookPath", "") == ""
+
+
+ODD = ["../x", ".", "a%2fb", "a:b", "system:admin", "A", "deployer ", " deployer", "deployer\n", "x" * 10_000]
+
+
+@pytest.mark.parametrize("name", ODD, ids=[repr(name[:20]) for name in ODD])
+@in_virtual_time
+async def test_what_no_service_account_is_called_is_refused_before_anybody_is_asked_as_it(name: str) -> None:
+    world = World()
+    await world.begin({"apps/a.yaml": config_map("a")})
+    await world.sync("apps", "./apps", serviceAccountName=name)
+
+    async with world.running():
+        await asyncio.sleep(5)
+        live = await world.kustomization("apps")
+        asked = [request for request in world.cluster.requests if request[1] == "ConfigMap/a"]
+
+    status, reason, message = condition(live, "Ready")
+    assert (status, reason, condition(live, "Stalled")[0]) == ("False", "InvalidServiceAccount", "True")
+    assert message.startswith(f"spec.serviceAccountName is {name[:40]!r}"[:40])
+    assert message.endswith(", as which no ServiceAccount can be called")
+    assert len(message) < 400
+    assert asked == []
+
+
+ELSEWHERE = {"kubeConfig": {"secretRef": {"name": "elsewhere"}}}
+
+
+@pytest.mark.parametrize("spec", [{}, ELSEWHERE], ids=["our own cluster", "a kubeconfig"])
+@pytest.mark.parametrize("name", ["../x", "a%2fb", "A"])
+@in_virtual_time
+async def test_a_kustomization_whose_account_cannot_be_is_deleted_and_leaves_what_it_says_it_made(
+    name: str, spec: dict[str, Any]
+) -> None:
+    world = World()
+    await world.begin({"apps/a.yaml": config_map("a")})
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "elsewhere", "namespace": "default"}}
+    await world.local.create({**secret, "stringData": {"value": "{}"}}, field_manager="test")
+    await world.sync("apps", "./apps", serviceAccountName=name, **spec)
+
+    async with world.running():
+        await asyncio.sleep(5)
+        ref = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+        forged = {"status": {"inventory": {"entries": [{"id": "default_a__ConfigMap", "v": "v1"}]}}}
+        await world.local.patch(ref, forged, field_manager="tenant", subresource="status")
+        await world.delete(Kustomization.KIND, "apps")
+        await asyncio.sleep(60)
+        left, told = await world.kustomization("apps"), await world.events("apps")
+
+    assert left is None
+    assert [(type_, reason) for type_, reason, text in told if "are left" in text] == [("Warning", "PruneFailed")]
+
+
+JOB = Kind("batch", "v1", "Job")
+ONCE = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  template:
+    spec: {restartPolicy: Never, containers: [{name: once, image: "once:1"}]}
+"""
+
+
+class Narrow(Counted):
+    """The cluster to who may not list Jobs, as the service without the rights of what it applies."""
+
+    async def carry(self, request: Request, send: Callable[[], Awaitable[Any]]) -> Any:
+        if request.method == "list" and isinstance(request.about, Query) and request.about.kind == JOB:
+            raise Forbidden("jobs.batch is forbidden")
+        return await super().carry(request, send)
+
+
+@in_virtual_time
+async def test_a_rollout_that_the_service_may_not_watch_is_seen_to_end_within_seconds() -> None:
+    world = World()
+    world.cluster = Narrow(world.local)
+    await world.begin({"apps/once.yaml": ONCE})
+    await world.sync("apps", "./apps", interval="1h", timeout="10m", wait=True, serviceAccountName="deployer")
+
+    async with world.running():
+        await asyncio.sleep(60)
+        waiting = condition(await world.kustomization("apps"), "Ready")
+        done = {"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1}
+        ref = ObjectRef(JOB, ObjectKey("default", "once"))
+        await world.local.patch(ref, {"status": done}, field_manager="somebody", subresource="status")
+        await asyncio.sleep(10)
+        ready = condition(await world.kustomization("apps"), "Ready")
+
+    assert waiting[0] == "Unknown"
+    assert ready[0] == "True"

@@ -22,11 +22,13 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Sensitive
 from gitops_core.schema import make_crd
 from sealoop.logs import JsonFormatter, TextFormatter
+from sealoop.main import main
 from sealoop.objects.kinds import INSTALL
 from sealoop.serving.locks import only_process_in
 from sealoop.serving.missing import find_missing
@@ -307,3 +309,11 @@ def test_a_bug_is_logged_with_its_traceback() -> None:
 
     assert "ValueError: a bug" in json.loads(JsonFormatter().format(entry))["stacktrace"]
     assert TextFormatter().format(entry).endswith("ValueError: a bug")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "A", "x/y", "a:b", "deployer\n"])
+def test_a_default_that_no_service_account_is_called_is_refused_at_once(name: str) -> None:
+    result = CliRunner().invoke(main, ["run", "--default-service-account", name])
+
+    assert result.exit_code == 2
+    assert f"--default-service-account: no ServiceAccount can be called {name!r}" in " ".join(result.output.split())
