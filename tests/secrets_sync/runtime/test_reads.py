@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Condition, Sensitive
 from gitops_core.runtime.sharing.computing import IN_PLACE, TooCostly
-from secrets_sync.api import DataEntry, ExternalSecretSpec, ExternalSecretStatus, RemoteRef
+from secrets_sync.api import DataEntry, DataFromEntry, ExternalSecretSpec, ExternalSecretStatus, Find, RemoteRef
+from secrets_sync.domain.provider.finding import Listing, Named, Search
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
 from secrets_sync.domain.provider.reads import plan_reads
@@ -350,6 +351,71 @@ async def test_a_batch_that_nobody_waits_for_is_given_up_and_the_next_is_whole()
     answers = await reads.read(provider, [SecretRef("b")], WHENEVER)
 
     assert isinstance(answers[SecretRef("b")], Payload)
+
+
+class FindingBatches(Batches):
+    """Implements secrets_sync.ports.BatchReader and Finder: has these keys."""
+
+    names = "abcde"
+
+    async def list_names(self, search: Search) -> Listing:
+        return Listing(tuple(Named(name, SecretRef(name)) for name in self.names), "all")
+
+
+class FindingOne(Provider):
+    """Implements secrets_sync.ports.Finder."""
+
+    async def list_names(self, search: Search) -> Listing:
+        return Listing((Named("db", DB),), "all")
+
+
+FIND = plan_reads(ExternalSecretSpec(data_from=(DataFromEntry(find=Find()),)))
+
+
+async def test_what_is_found_is_read_in_batches_where_the_provider_has_them() -> None:
+    reads, provider = Reads(), FindingBatches()
+
+    reading = await read_provider(FIND, provider, reads, WHENEVER, IN_PLACE)
+
+    assert set(reading.values) == set("abcde")
+    assert [[ref.key for ref in call] for call in provider.calls] == [["a", "b", "c"], ["d", "e"]]
+
+
+async def test_what_is_found_is_read_once_for_all_who_find_or_name_it_at_once() -> None:
+    reads, provider = Reads(), FindingOne()
+    provider.may_answer.clear()
+    finding = [asyncio.create_task(read_provider(FIND, provider, reads, WHENEVER, IN_PLACE)) for _ in range(2)]
+    naming = asyncio.create_task(value_at(reads, provider))
+    await begun(provider)
+    await settle()
+    provider.may_answer.set()
+
+    values = [(await task).values["db"].reveal_text() for task in finding]
+
+    assert (values, await naming, provider.asked) == (["v1", "v1"], "v1", [DB])
+
+
+async def test_who_was_brought_by_an_edit_finds_nothing_kept_from_before() -> None:
+    reads, provider = Reads(life=60), FindingOne()
+    await value_at(reads, provider)
+    provider.value = "v2"
+
+    reading = await read_provider(FIND, provider, reads, reads.arrive(), IN_PLACE)
+
+    assert reading.values == {"db": Sensitive("v2")}
+
+
+async def test_one_failure_among_what_is_found_is_that_of_the_find_and_ends_it() -> None:
+    reads, provider = Reads(), FindingBatches()
+    provider.fails["b"] = ProviderUnavailable("away", retry_after=7.0)
+
+    with pytest.raises(GitOpsError) as failure:
+        await read_provider(FIND, provider, reads, WHENEVER, IN_PLACE)
+
+    assert str(failure.value) == "error processing spec.dataFrom[0].find, err: away"
+    assert failure.value is not provider.fails["b"]
+    assert provider.fails["b"].__traceback__ is None
+    assert len(provider.calls) == 1
 
 
 moves = st.lists(
