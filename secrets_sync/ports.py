@@ -82,7 +82,7 @@ class Finder(SecretProvider, Protocol):
 
         What is not listed costs a Secret its keys, so a Listing needs the proof that Absent does: the server confirms
         that it was asked at the place that the store means. A listing that is cut short, or lacks what the credentials
-        do not show, is an error as every doubt is. It counts what it lists by a `Breadth`.
+        do not show, is an error as every doubt is. Who lists by several requests counts what comes by a `Breadth`.
 
         Raises:
             FindInvalid, NotSupported: this provider or store cannot be searched so.

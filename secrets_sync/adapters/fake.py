@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import FakeProvider
-from secrets_sync.domain.provider.finding import Breadth, Listing, Named, Search
+from secrets_sync.domain.provider.finding import Listing, Named, Search
 from secrets_sync.domain.provider.openings import Opening
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
@@ -38,10 +38,8 @@ class Fake:
         if search.has_tags:
             raise NotSupported(f"{self.where}: its entries have no tags to find them by")
         newest: dict[str, SecretRef] = {}
-        breadth = Breadth(self.where, search.path)
         for ref in sorted(self.values):  # of versions the last one in the order of their texts is the newest
             if not search.path or ref.key.startswith(f"{search.path}/"):
-                breadth.add(ref.key)
                 newest[ref.key] = ref
         return Listing(tuple(map(Named, newest, newest.values())), "all of spec.provider.fake.data")
 

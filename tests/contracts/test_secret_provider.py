@@ -86,7 +86,8 @@ async def fake_store(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
         {"key": "contract", "value": json.dumps(SECOND)},
         {"key": "contract", "value": json.dumps(FIRST), "version": "1"},
         {"key": "contract", "value": json.dumps(SECOND), "version": "2"},
-        *({"key": key, "value": json.dumps(SECOND)} for key in SHELF),
+        *({"key": key, "value": json.dumps(SECOND), "version": "2"} for key in SHELF),
+        *({"key": key, "value": json.dumps(FIRST), "version": "1"} for key in SHELF),
     ]
     manifest = fake()
     manifest["spec"]["provider"]["fake"]["data"] = entries

@@ -272,6 +272,17 @@ def test_the_deletion_policy_decides_when_all_keys_are_gone() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "other", [(), (Absent("memory", "k", "", "removed"),), ({},)], ids=["alone", "absent", "empty"]
+)
+def test_where_nothing_is_found_and_nothing_else_is_there_the_secret_goes(other: tuple[Any, ...]) -> None:
+    wanted = wanted_with(Target(deletion_policy="Delete"), {})
+
+    plan = plan_of(wanted, Reading((NoneFound("memory", "all"), *other)), stored({"password": "djE="}))
+
+    assert isinstance(plan, Keep if other == ({},) else Delete)
+
+
 def test_values_that_are_there_and_hold_nothing_delete_nothing() -> None:
     wanted = wanted_with(Target(deletion_policy="Delete"), {})
 
