@@ -110,9 +110,12 @@ async def _find(entry: FindEntry, provider: SecretProvider, reads: Reads, arriva
         if not isinstance(provider, Finder):
             raise NotSupported(f"{where}: this provider cannot list what it has; name its keys one by one")
         matcher = await compute.run(weigh_pattern(wants), make_matcher, wants)
-        listing = await provider.list_names(make_search(wants))
-        if isinstance(listing, Absent):
-            return listing
+    listing = await reads.list_names(provider, make_search(wants), arrival)
+    if isinstance(listing, GitOpsError):
+        raise entry.locate(listing) from listing
+    if isinstance(listing, Absent):
+        return listing
+    with _locating(entry):
         names = await compute.run(matcher.weigh(listing), matcher.select, listing, where)
     found: dict[str, Payload] = {}
     size, breadth = 0, Breadth(where, matcher.path)

@@ -363,10 +363,28 @@ class FindingBatches(Batches):
 
 
 class FindingOne(Provider):
-    """Implements secrets_sync.ports.Finder."""
+    """Implements secrets_sync.ports.Finder: has one key.
+
+    Attributes:
+        listed: what it was asked to list.
+        may_list: set, unless a test holds the listings back.
+        name: the key it has.
+    """
+
+    def __init__(self, identity: Hashable = "me", value: str = "v1") -> None:
+        super().__init__(identity, value)
+        self.listed: list[Search] = []
+        self.may_list = asyncio.Event()
+        self.may_list.set()
+        self.name = "db"
 
     async def list_names(self, search: Search) -> Listing:
-        return Listing((Named("db", DB),), "all")
+        self.listed.append(search)
+        name = self.name
+        await self.may_list.wait()
+        if "list" in self.fails:
+            raise self.fails["list"]
+        return Listing((Named(name, SecretRef(name)),), "all")
 
 
 FIND = plan_reads(ExternalSecretSpec(data_from=(DataFromEntry(find=Find()),)))
@@ -403,6 +421,58 @@ async def test_who_was_brought_by_an_edit_finds_nothing_kept_from_before() -> No
     reading = await read_provider(FIND, provider, reads, reads.arrive(), IN_PLACE)
 
     assert reading.values == {"db": Sensitive("v2")}
+
+
+def begin_listing(reads: Reads, finder: FindingOne, arrival: int = WHENEVER, path: str = "") -> Any:
+    return asyncio.create_task(reads.list_names(finder, Search(path), arrival))
+
+
+def name_in(listing: Any) -> str:
+    assert isinstance(listing, Listing)
+    return listing.names[0].name
+
+
+async def test_what_several_look_for_again_at_once_is_listed_once_for_an_identity_and_a_path() -> None:
+    reads, finder, other = Reads(life=60), FindingOne(), FindingOne("you")
+    other.name = "theirs"
+    finder.may_list.clear()
+    tasks = [begin_listing(reads, finder), begin_listing(reads, finder), begin_listing(reads, finder, path="shop")]
+    tasks.append(begin_listing(reads, other))
+    await settle()
+    finder.name = "new"
+    finder.may_list.set()
+
+    assert [name_in(await task) for task in tasks] == ["db", "db", "db", "theirs"]
+    assert (finder.listed, other.listed) == ([Search(), Search("shop")], [Search()])
+    assert name_in(await begin_listing(reads, finder)) == "new"  # no listing is kept
+
+
+async def test_who_was_brought_by_an_edit_has_it_listed_anew() -> None:
+    reads, finder = Reads(), FindingOne()
+    finder.may_list.clear()
+    looking = begin_listing(reads, finder)
+    await settle()
+    finder.name = "new"
+
+    edited = begin_listing(reads, finder, reads.arrive())
+    await settle()
+    finder.may_list.set()
+
+    assert (name_in(await looking), name_in(await edited)) == ("db", "new")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "times"), [(NoPlace("one's own"), 2), (TooCostly("one's own"), 2), (AccessDenied("no"), 1)], ids=repr
+)
+async def test_of_listings_only_a_failure_that_is_the_providers_is_shared(trouble: GitOpsError, times: int) -> None:
+    reads, finder = Reads(), FindingOne()
+    finder.fails["list"] = trouble
+
+    answers = await asyncio.gather(*(begin_listing(reads, finder) for _ in range(2)))
+
+    assert all(answer is trouble for answer in answers)
+    assert len(finder.listed) == times
+    assert trouble.__traceback__ is None
 
 
 async def test_one_failure_among_what_is_found_is_that_of_the_find_and_ends_it() -> None:
