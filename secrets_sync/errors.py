@@ -4,6 +4,7 @@
     ├── SecretNotFound       the provider has no such key, and the deletionPolicy says that this is a failure
     ├── PropertyNotFound     the key is there, what the property names is not
     ├── PropertyTooCostly    what the property names was not looked for to the end: nobody knows whether it is there
+    ├── FindTooWide          there is more than a find may list, mean or read: nobody knows what is missing
     ├── ValueUnusable        the value is not what the entry says: no JSON object, no base64, a key no Secret may have
     ├── AccessDenied         the credentials are wrong or too weak
     ├── ProviderUnavailable  network trouble, throttling, a 5xx, nonsense
@@ -14,6 +15,7 @@
     ├── StoreNotReady        no such store, or one that is not validated: its change wakes
     ├── StoreInvalid         the store's settings or credentials need an edit
     ├── NotSupported         a field that decides what the Secret holds and that we cannot act on
+    ├── FindInvalid          a find that means nothing: its regular expression or its path is none
     ├── TargetTaken          another owner has the Secret
     └── TargetImmutable      the Secret is immutable and would have to change
 
@@ -46,6 +48,13 @@ class PropertyTooCostly(TransientError):
             "its own",
             retry_after=600.0,
         )
+
+
+class FindTooWide(TransientError):
+    reason = "TooCostly"
+
+    def __init__(self, where: str, path: str, excess: str) -> None:
+        super().__init__(f"{where}: {excess} below {path or '/'!r}: narrow path or name.regexp", retry_after=600.0)
 
 
 class ValueUnusable(TransientError):
@@ -82,6 +91,10 @@ class StoreInvalid(StalledError):
 
 class NotSupported(StalledError):
     reason = "NotSupported"
+
+
+class FindInvalid(StalledError):
+    reason = "InvalidFind"
 
 
 class TargetTaken(StalledError):

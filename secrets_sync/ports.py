@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gitops_core.errors import GitOpsError
 from gitops_core.ports import Cluster
+from secrets_sync.domain.provider.finding import Listing, Search
 from secrets_sync.domain.provider.openings import Opening
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
@@ -69,6 +70,25 @@ class BatchReader(SecretProvider, Protocol):
 
     async def fetch_many(self, refs: Sequence[SecretRef]) -> Answers:
         """Return what `fetch` answers or raises for each. Raises as it does where that is true of all."""
+        ...
+
+
+@runtime_checkable
+class Finder(SecretProvider, Protocol):
+    """A SecretProvider that can also list what it has."""
+
+    async def list_names(self, search: Search) -> Listing | Absent:
+        """List all secrets below a path, or say that there is no such path.
+
+        What is not listed costs a Secret its keys, so a Listing needs the proof that Absent does: the server confirms
+        that it was asked at the place that the store means. A listing that is cut short, or lacks what the credentials
+        do not show, is an error as every doubt is. Who lists by several requests counts what comes by a `Breadth`.
+
+        Raises:
+            FindInvalid, NotSupported: this provider or store cannot be searched so.
+            FindTooWide: there is more than a find may list.
+            AccessDenied, ProviderUnavailable: as `fetch` does.
+        """
         ...
 
 

@@ -3,6 +3,8 @@
     PUT from Python:  vault.put("shop/db", {"password": "..."})
     GET /v1/secret/data/shop/db?version=1          X-Vault-Token: ...
     POST, PUT /v1/secret/data/shop/db              {"data": {"password": "..."}}: a new version
+    GET /v1/secret/metadata/shop?list=true         what is in a folder
+    GET /v1/secret/metadata/shop/db                custom metadata
     GET /v1/sys/internal/ui/mounts/secret/...      which engine is there
 
 For the demo and for trying things out; it forgets everything when it ends.
@@ -44,6 +46,7 @@ class EmbeddedVault:
         self.requests = 0
         self._host, self._port = host, port
         self._keys: dict[str, list[Version]] = {}
+        self._tags: dict[str, dict[str, str]] = {}
         self._runner: web.AppRunner | None = None
 
     def put(self, key: str, data: Mapping[str, Any]) -> int:
@@ -57,12 +60,18 @@ class EmbeddedVault:
         versions = self._keys[key.strip("/")]
         versions[-1] = versions[-1]._replace(data=None, deleted=datetime.now(UTC))
 
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        """Replace the custom metadata of `key`."""
+        self._tags[key.strip("/")] = dict(tags)
+
     async def __aenter__(self) -> Self:
         application = web.Application()
         application.router.add_get("/v1/sys/health", self._get_health)
         application.router.add_get("/v1/auth/token/lookup-self", self._look_up)
         application.router.add_get("/v1/sys/internal/ui/mounts/secret/{key:.*}", self._describe_mount)
         application.router.add_get("/v1/secret/data/{key:.+}", self._read)
+        application.router.add_get("/v1/secret/metadata{key:(/.*)?}", self._describe)
+        application.router.add_route("LIST", "/v1/secret/metadata{key:(/.*)?}", self._describe)
         for method in ("POST", "PUT"):
             application.router.add_route(method, "/v1/secret/data/{key:.+}", self._write)
         application.router.add_get("/v1/secret/{any:.+}", self._refuse_misplaced)
@@ -109,6 +118,21 @@ class EmbeddedVault:
         }
         body = {"data": {"data": version.data, "metadata": metadata}}
         return web.json_response(body, status=404 if version.data is None else 200)
+
+    async def _describe(self, request: web.Request) -> web.Response:
+        if (refusal := self._refuse(request)) is not None:
+            return refusal
+        key = request.match_info["key"].strip("/")
+        if request.method == "LIST" or request.query.get("list") == "true":
+            below = [each.removeprefix(f"{key}/") for each in self._keys if not key or each.startswith(f"{key}/")]
+            names = sorted({name + slash for name, slash, _ in (each.partition("/") for each in below)})
+            return web.json_response(
+                {"data": {"keys": names}} if names else {"errors": []}, status=200 if names else 404
+            )
+        if key not in self._keys:
+            return web.json_response({"errors": []}, status=404)
+        metadata = {"current_version": len(self._keys[key]), "custom_metadata": self._tags.get(key)}
+        return web.json_response({"data": metadata})
 
     async def _write(self, request: web.Request) -> web.Response:
         if (refusal := self._refuse(request)) is not None:

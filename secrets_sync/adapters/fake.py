@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import FakeProvider
+from secrets_sync.domain.provider.finding import Listing, Named, Search
 from secrets_sync.domain.provider.openings import Opening
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
-from secrets_sync.errors import StoreInvalid
+from secrets_sync.errors import NotSupported, StoreInvalid
 from secrets_sync.ports import SecretProvider
 
 
 @dataclass(frozen=True)
 class Fake:
-    """Implements secrets_sync.ports.SecretProvider."""
+    """Implements secrets_sync.ports.Finder."""
 
     where: str
     identity: Hashable
@@ -32,6 +33,15 @@ class Fake:
     async def fetch(self, ref: SecretRef) -> Payload | Absent:
         value = self.values.get(ref)
         return Payload(value) if value is not None else Absent(self.where, *ref, "not in spec.provider.fake.data")
+
+    async def list_names(self, search: Search) -> Listing:
+        if search.has_tags:
+            raise NotSupported(f"{self.where}: its entries have no tags to find them by")
+        newest: dict[str, SecretRef] = {}
+        for ref in sorted(self.values):  # of versions the last one in the order of their texts is the newest
+            if not search.path or ref.key.startswith(f"{search.path}/"):
+                newest[ref.key] = ref
+        return Listing(tuple(map(Named, newest, newest.values())), "all of spec.provider.fake.data")
 
     async def aclose(self) -> None:
         return None

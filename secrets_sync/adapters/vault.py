@@ -23,12 +23,22 @@ from secrets_sync.adapters.threads import Threads, turn
 from secrets_sync.api import VaultAppRole, VaultProvider
 from secrets_sync.domain.provider import gojson
 from secrets_sync.domain.provider.extract import encode_members
+from secrets_sync.domain.provider.finding import MAX_TAGGED, Breadth, Listing, Named, Search
 from secrets_sync.domain.provider.openings import Opening, Reach
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
+from secrets_sync.domain.provider.vaultfolders import Folder, Level, make_folder, read_level
 from secrets_sync.domain.provider.vaultmounts import Place, describe_denial, describe_mount
 from secrets_sync.domain.provider.vaultpaths import make_kv_path
-from secrets_sync.errors import AccessDenied, NoAnswer, ProviderUnavailable, StoreInvalid, ValueUnusable
+from secrets_sync.errors import (
+    AccessDenied,
+    FindInvalid,
+    NoAnswer,
+    NotSupported,
+    ProviderUnavailable,
+    StoreInvalid,
+    ValueUnusable,
+)
 from secrets_sync.ports import SecretProvider
 from secrets_sync.runtime.connections import Connections, Digests
 
@@ -302,7 +312,7 @@ def refuse_failure(where: str, answer: Answer) -> None:
 
 @dataclass(frozen=True)
 class Vault:
-    """Implements secrets_sync.ports.SecretProvider: one key-value engine, by a connection that others use too."""
+    """Implements secrets_sync.ports.Finder: one key-value engine, by a connection that others use too."""
 
     connection: Connection = field(repr=False)
     mount: str | None
@@ -334,7 +344,10 @@ class Vault:
             raise AccessDenied(f"{self.where}: the token may not read key {ref.key!r}")
         refuse_failure(self.where, answer)
         if answer.status == 404:
-            return await self._confirm_absence(answer, Place(self.mount, self.engine, path), ref)
+            question = f"whether there is a key {ref.key!r}"
+            denial = self._read_denial(answer, question)
+            mount = await self._confirm_place(Place(self.mount, self.engine, path), question)
+            return Absent(self.where, *ref, f"{denial}, said by {mount}")
         return await self.connection.compute.run(answer.size, self._parse_payload, answer, ref.key)
 
     def _parse_payload(self, answer: Answer, key: str) -> Payload:
@@ -345,21 +358,91 @@ class Vault:
         metadata = {"version": str(version)} if isinstance(version, gojson.Number) else {}
         return Payload(Sensitive(gojson.encode(data)), encode_members(data), metadata)
 
-    async def _confirm_absence(self, answer: Answer, place: Place, ref: SecretRef) -> Absent:
-        """Return the key's absence, if Vault says so of the store's engine. Raises ProviderUnavailable if not."""
+    async def list_names(self, search: Search) -> Listing | Absent:
+        if search.has_tags and self.engine == "v1":
+            raise NotSupported(f"{self.where}: secrets of an engine of version 1 have no tags to find them by")
         try:
-            denial = describe_denial(answer.body, place.engine)
-            about = await self.connection.ask(f"sys/internal/ui/mounts/{place.path}")
-            mount = describe_mount(about.body if about.status == 200 else None, place)
+            top = make_folder(self.mount, self.engine, search.path)
         except ValueError as error:
+            raise FindInvalid(f"{self.where}: {error}") from None
+        breadth = Breadth(self.where, top.path)
+        level = await self._list(top, breadth)
+        place = Place(self.mount, self.engine, top.listing, "metadata")
+        mount = await self._confirm_place(place, _ask_what_is_in(top))
+        if level is None:
+            return Absent(self.where, f"{top.path}/", "", f"HTTP 404, said by {mount}")
+        found = await self._walk(level, breadth)
+        if search.has_tags:
+            breadth.limit("names whose tags are to be read", len(found), MAX_TAGGED)
+            tagged = [await self._read_tags(folder, secret) for folder, secret in found]
+            return Listing(tuple(secret for secret in tagged if secret is not None), f"listed by {mount}")
+        return Listing(tuple(secret for _, secret in found), f"listed by {mount}")
+
+    async def _walk(self, level: Level, breadth: Breadth) -> list[tuple[Folder, Named]]:
+        """List the secrets below a folder, each with the folder that it is in."""
+        found = [(level.folder, secret) for secret in level.secrets]
+        for folder in level.folders:
+            inner = await self._list(folder, breadth)
+            if inner is not None:
+                found += await self._walk(inner, breadth)
+        return found
+
+    async def _list(self, folder: Folder, breadth: Breadth) -> Level | None:
+        """List one folder; None if there is none."""
+        answer = await self.connection.ask(folder.listing, list="true")
+        if answer.status == 403:
+            raise AccessDenied(f"{self.where}: the token may not list {folder.path or '/'!r}")
+        refuse_failure(self.where, answer)
+        if answer.status == 404:
+            self._read_denial(answer, _ask_what_is_in(folder))
+            return None
+        try:
+            return await self.connection.compute.run(answer.size, read_level, answer.body, folder, breadth)
+        except ValueError as error:
+            raise self._doubt(_ask_what_is_in(folder), error) from None
+
+    async def _read_tags(self, folder: Folder, secret: Named) -> Named | None:
+        """Return a secret with its custom metadata; None if it went since it was listed."""
+        answer = await self.connection.ask(folder.make_metadata_path(secret))
+        if answer.status == 403:
+            raise AccessDenied(f"{self.where}: the token may not read the metadata of key {secret.name!r}")
+        refuse_failure(self.where, answer)
+        if answer.status == 404:
+            self._read_denial(answer, f"whether there is a key {secret.name!r}")
+            return None
+        tags = answer.get("data", "custom_metadata") or {}
+        if not isinstance(answer.get("data"), dict) or not isinstance(tags, dict):
             raise ProviderUnavailable(
-                f"{self.where}: cannot tell whether there is a key {ref.key!r}: {error}; "
-                f"check path, version and namespace of {PATH}"
-            ) from None
-        return Absent(self.where, *ref, f"{denial}, said by {mount}")
+                f"{self.where}: the metadata of key {secret.name!r} is not what a key-value engine says"
+            )
+        return secret._replace(tags={tag: value for tag, value in tags.items() if isinstance(value, str)})
+
+    def _read_denial(self, answer: Answer, question: str) -> str:
+        """Return what a 404 says of what was asked for. Raises ProviderUnavailable: it does not speak of that."""
+        try:
+            return describe_denial(answer.body, self.engine)
+        except ValueError as error:
+            raise self._doubt(question, error) from None
+
+    async def _confirm_place(self, place: Place, question: str) -> str:
+        """Return how Vault calls the engine that was asked. Raises ProviderUnavailable: it is not the store's."""
+        about = await self.connection.ask(f"sys/internal/ui/mounts/{place.path}")
+        try:
+            return describe_mount(about.body if about.status == 200 else None, place)
+        except ValueError as error:
+            raise self._doubt(question, error) from None
+
+    def _doubt(self, question: str, error: ValueError) -> ProviderUnavailable:
+        return ProviderUnavailable(
+            f"{self.where}: cannot tell {question}: {error}; check path, version and namespace of {PATH}"
+        )
 
     async def aclose(self) -> None:
         self.release()
+
+
+def _ask_what_is_in(folder: Folder) -> str:
+    return f"what is below {folder.path or '/'!r}"
 
 
 def _name_server(address: str) -> str:

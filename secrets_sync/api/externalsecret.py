@@ -95,18 +95,20 @@ class DataEntry(Wire):
 
 
 class FindName(Wire):
+    """A regular expression of Go's, found anywhere in the name."""
+
     regexp: str = ""
 
 
 class Find(Wire):
-    """Remote secrets below `path` by name or tags."""
+    """Remote secrets below `path` by name, tags or both: each is a key that is called as the secret is."""
 
     path: str | None = None
     name: FindName | None = None
     tags: dict[str, str] = {}
     conversion_strategy: ConversionStrategy = "Default"
     decoding_strategy: DecodingStrategy = "None"
-    null_byte_policy: NullBytePolicy = "Ignore"
+    null_byte_policy: Annotated[NullBytePolicy, only("Ignore")] = "Ignore"
 
 
 class RewriteRegexp(Wire):
@@ -146,7 +148,7 @@ class DataFromEntry(Wire):
     """Many keys of the Secret: all of one remote secret (`extract`) or of several (`find`)."""
 
     extract: RemoteRef | None = None
-    find: Annotated[Find | None, UNSUPPORTED] = None
+    find: Find | None = None
     rewrite: Annotated[tuple[Rewrite, ...], UNSUPPORTED] = ()
     source_ref: Annotated[SourceRef | None, UNSUPPORTED] = None
 

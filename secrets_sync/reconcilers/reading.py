@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gitops_core.errors import GitOpsError
-from gitops_core.meta import ObjectMeta, Sensitive
+from gitops_core.meta import ObjectMeta
 from gitops_core.ports import Cluster, Compute, Objects, PartialObject, Query
 from gitops_core.runtime.watching.informers import read_every_page
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.provider.extract import weigh_extraction
-from secrets_sync.domain.provider.reading import Absent, Reading
-from secrets_sync.domain.provider.reads import ReadPlan
+from secrets_sync.domain.provider.finding import (
+    MAX_VALUE_BYTES,
+    Breadth,
+    Named,
+    make_matcher,
+    make_search,
+    weigh_pattern,
+)
+from secrets_sync.domain.provider.payload import Payload
+from secrets_sync.domain.provider.reading import Absent, Answer, NoneFound, Reading
+from secrets_sync.domain.provider.reads import FindEntry, ReadPlan
 from secrets_sync.domain.secret.hashing import hash_owner
 from secrets_sync.domain.secret.live import CREATED_BY, SECRET, LiveSecret, weigh_manifest
 from secrets_sync.domain.secret.plan import get_target
 from secrets_sync.domain.secret.succession import is_contested, moves_away
-from secrets_sync.ports import SecretProvider
+from secrets_sync.errors import NotSupported
+from secrets_sync.ports import BatchReader, Finder, SecretProvider
 from secrets_sync.runtime.reads import Reads
 
 
@@ -74,8 +85,11 @@ async def read_provider(
         arrival: see Reads.
     """
     payloads = await reads.read(provider, plan.refs, arrival)
-    answers: list[Mapping[str, Sensitive] | Absent] = []
+    answers: list[Answer] = []
     for entry in plan.entries:
+        if isinstance(entry, FindEntry):
+            answers.append(await _find(entry, provider, reads, arrival, compute))
+            continue
         payload = payloads[entry.ref]
         if isinstance(payload, GitOpsError):
             raise entry.locate(payload) from payload
@@ -88,3 +102,49 @@ async def read_provider(
         except GitOpsError as error:
             raise entry.locate(error) from error
     return Reading(tuple(answers))
+
+
+async def _find(entry: FindEntry, provider: SecretProvider, reads: Reads, arrival: int, compute: Compute) -> Answer:
+    where, wants = provider.where, entry.wants
+    with _locating(entry):
+        if not isinstance(provider, Finder):
+            raise NotSupported(f"{where}: this provider cannot list what it has; name its keys one by one")
+        matcher = await compute.run(weigh_pattern(wants), make_matcher, wants)
+    listing = await reads.list_names(provider, make_search(wants), arrival)
+    if isinstance(listing, GitOpsError):
+        raise entry.locate(listing) from listing
+    if isinstance(listing, Absent):
+        return listing
+    with _locating(entry):
+        names = await compute.run(matcher.weigh(listing), matcher.select, listing, where)
+    found: dict[str, Payload] = {}
+    size, breadth = 0, Breadth(where, matcher.path)
+    for some in _divide(names, provider):
+        payloads = await reads.read(provider, [one.ref for one in some], arrival)
+        for one in some:
+            payload = payloads[one.ref]
+            if isinstance(payload, GitOpsError):
+                raise entry.locate(payload) from payload
+            if isinstance(payload, Payload):  # else it went since it was listed, or its newest version is deleted
+                found[one.name] = payload
+                size += payload.weight
+        with _locating(entry):
+            breadth.limit("bytes of values", size, MAX_VALUE_BYTES)
+    if not found:
+        return NoneFound(where, listing.proof)
+    with _locating(entry):
+        return await compute.run(size, entry.take, found, where)
+
+
+def _divide(names: Sequence[Named], provider: SecretProvider) -> Iterator[Sequence[Named]]:
+    """Divide the names into what is read at once, so that no more is in memory than one find may have."""
+    at_once = provider.at_once if isinstance(provider, BatchReader) else 1
+    return (names[begin : begin + at_once] for begin in range(0, len(names), at_once))
+
+
+@contextmanager
+def _locating(entry: FindEntry) -> Iterator[None]:
+    try:
+        yield
+    except GitOpsError as error:
+        raise entry.locate(error) from error

@@ -68,8 +68,8 @@ def tell_missing(wanted: ExternalSecret, reads: ReadPlan, reading: Reading) -> t
             continue
         if wanted.spec.target.deletion_policy == "Retain":
             raise entry.locate(SecretNotFound(str(answer)))
-        short = entry.path if entry.secret_key is None else f"{entry.path} (key={entry.wants.key})"
-        notices.append(Notice("Normal", "MissingProviderSecret", f"secret does not exist at provider using {short}"))
+        message = f"secret does not exist at provider using {entry.label}"
+        notices.append(Notice("Normal", "MissingProviderSecret", message))
     return tuple(notices)
 
 

@@ -7,6 +7,8 @@ Who was brought here by an edit must see what was stored before it, so no answer
 for. Who only looks again may have any that is under way, or no older than `life`. An answer is kept no longer than
 that, whether somebody wants it or not, and a failure not at all.
 
+What a provider lists is shared among those who only look again, while it is listed; it is never kept.
+
 What decides on an answer is part of what it is asked for by: whoever has another identity never gets it.
 """
 
@@ -22,10 +24,11 @@ from gitops_core.errors import GitOpsError
 from gitops_core.recent import Recent
 from gitops_core.runtime.sharing.computing import Busy, TooCostly
 from gitops_core.runtime.sharing.flights import Flights
+from secrets_sync.domain.provider.finding import Listing, Search
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
 from secrets_sync.errors import NoPlace
-from secrets_sync.ports import Answers, BatchReader, SecretProvider
+from secrets_sync.ports import Answers, BatchReader, Finder, SecretProvider
 
 WHENEVER = 0
 """The arrival of those who may have any answer."""
@@ -79,6 +82,7 @@ class Reads:
         self._flights: Flights[Payload | Absent | GitOpsError] = Flights()
         self._gathering: dict[Hashable, _Batch] = {}
         self._batches: Flights[Answers] = Flights()
+        self._listings: Flights[Listing | Absent | GitOpsError] = Flights()
 
     def arrive(self) -> int:
         """Return what says, when it is given to `read`, that one came now: before all that is asked from now on."""
@@ -101,6 +105,24 @@ class Reads:
             if isinstance(found[ref], GitOpsError):
                 break
         return found
+
+    async def list_names(self, finder: Finder, search: Search, arrival: int) -> Listing | Absent | GitOpsError:
+        """Return what `finder` lists, or its failure: several may have the same one, so raise one of your own.
+
+        Args:
+            arrival: when who asks came, or WHENEVER.
+        """
+        has_asked = False
+
+        async def ask() -> Listing | Absent | GitOpsError:
+            nonlocal has_asked
+            has_asked = True
+            return await _list(finder, search)
+
+        if arrival != WHENEVER:
+            return await ask()
+        answer = await self._listings.join((finder.identity, search), ask)
+        return answer if has_asked or not isinstance(answer, NO_ANSWER) else await ask()
 
     async def _answer(self, provider: SecretProvider, ref: SecretRef, arrival: int) -> Payload | Absent | GitOpsError:
         asked = _Asked(provider.identity, ref)
@@ -162,6 +184,13 @@ class Reads:
     def _leave(self, provider: BatchReader, batch: _Batch) -> None:
         if self._gathering.get(provider.identity) is batch:
             del self._gathering[provider.identity]
+
+
+async def _list(finder: Finder, search: Search) -> Listing | Absent | GitOpsError:
+    try:
+        return await finder.list_names(search)
+    except GitOpsError as error:
+        return error.with_traceback(None)
 
 
 def _serves(number: int, arrival: int) -> bool:

@@ -202,7 +202,11 @@ def test_a_field_that_is_not_acted_on_is_named_and_stops(served: Stage, manifest
 
 EXTERNAL: list[tuple[str, dict[str, Any]]] = [
     ("spec.target.template", {"target": {"template": {"data": {"a": "{{ .k }}"}}}}),
-    ("spec.dataFrom[0].find", {"dataFrom": [{"find": {"name": {"regexp": ".*"}}}]}),
+    (
+        "spec.dataFrom[0].rewrite",
+        {"dataFrom": [{"find": {"name": {"regexp": ".*"}}, "rewrite": [{"regexp": {"source": "k", "target": "l"}}]}]},
+    ),
+    ("spec.dataFrom[0].find.nullBytePolicy", {"dataFrom": [{"find": {"nullBytePolicy": "Fail"}}]}),
     (
         "spec.dataFrom[0].sourceRef",
         {

@@ -22,10 +22,12 @@ from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import FakeFactory, VaultFactory
 from secrets_sync.api import RemoteRef, SecretStore
 from secrets_sync.domain.provider.extract import extract_map, extract_value
+from secrets_sync.domain.provider.finding import Listing, Search
 from secrets_sync.domain.provider.openings import make_opening
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
-from secrets_sync.ports import SecretProvider
+from secrets_sync.errors import NotSupported
+from secrets_sync.ports import Finder, SecretProvider
 from tests.secrets_sync.world import fake, payload_at, payload_of, prepare, vault_store, vault_token
 from tests.servers.vault import VaultServer
 from tests.simulation.fakes.provider import MemoryProvider
@@ -35,6 +37,12 @@ MARKED = "marked-value-4711"
 
 FIRST, SECOND = {"a": MARKED}, {"a": "2", "b": {"c": [1]}}
 """The versions of key `contract` that every provider here holds."""
+
+
+SHELF = ("shelf/a", "shelf/box/a", "shelf/box/lid/secret", "shelf/box", "shelf/data/x", "secret/own")
+"""Other keys, for what can list; what the last one begins with is also the name of the mount."""
+TAGS = {"team": "a", "tier": "1"}
+"""The tags of `shelf/box/a`, where there are tags."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,8 @@ async def fake_store(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
         {"key": "contract", "value": json.dumps(SECOND)},
         {"key": "contract", "value": json.dumps(FIRST), "version": "1"},
         {"key": "contract", "value": json.dumps(SECOND), "version": "2"},
+        *({"key": key, "value": json.dumps(SECOND), "version": "2"} for key in SHELF),
+        *({"key": key, "value": json.dumps(FIRST), "version": "1"} for key in SHELF),
     ]
     manifest = fake()
     manifest["spec"]["provider"]["fake"]["data"] = entries
@@ -104,6 +114,9 @@ async def embedded_vault(request: pytest.FixtureRequest) -> AsyncIterator[Stores
     async with EmbeddedVault() as vault:
         vault.put("contract", FIRST)
         vault.put("contract", SECOND)
+        for key in SHELF:
+            vault.put(key, SECOND)
+        vault.tag("shelf/box/a", TAGS)
         await prepare(cluster)
         await vault_token(cluster, vault.token.reveal_text())
         async with vault_stores(cluster, vault.url, V2_MISTAKES) as stores:
@@ -115,6 +128,9 @@ async def openbao(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     server: VaultServer = request.getfixturevalue("vault_server")
     for data in (FIRST, SECOND):
         server.put("contract", data)
+    for key in SHELF:
+        server.put(key, SECOND)
+    server.call("POST", "secret/metadata/shelf/box/a", json.dumps({"custom_metadata": TAGS}))
     await prepare(cluster)
     await vault_token(cluster, server.token)
     server.put_v1("contract", FIRST)
@@ -123,7 +139,8 @@ async def openbao(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     server.upgrade("upgraded")
     async with vault_stores(cluster, server.url, {**V2_MISTAKES, **V1_MISTAKES}) as stores:
         yield stores
-    server.call("DELETE", "secret/metadata/contract")
+    for key in ("contract", *SHELF):
+        server.call("DELETE", f"secret/metadata/{key}")
     server.call("DELETE", "kv1/contract")
     server.call("DELETE", "sys/mounts/upgraded")
 
@@ -201,3 +218,91 @@ async def test_nothing_it_says_shows_a_value(provider: SecretProvider) -> None:
         extract_value(payload, RemoteRef(key="contract", property="nope"), provider.where)
 
     assert MARKED not in f"{refusal.value!r} {refusal.value} {payload!r} {payload} {provider!r} {provider.where}"
+
+
+# finding
+
+
+@pytest.fixture
+async def finders(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+    async for stores in request.param(request):
+        yield stores
+
+
+def as_finder(provider: SecretProvider) -> Finder:
+    assert isinstance(provider, Finder)
+    return provider
+
+
+async def listing_of(provider: SecretProvider, search: Search) -> Listing | Absent | GitOpsError:
+    try:
+        return await as_finder(provider).list_names(search)
+    except GitOpsError as error:
+        return error
+
+
+async def names_of(provider: SecretProvider, search: Search) -> set[str]:
+    listing = await listing_of(provider, search)
+    assert isinstance(listing, Listing)
+    assert listing.proof
+    assert len({one.name for one in listing.names}) == len(listing.names)
+    return {one.name for one in listing.names}
+
+
+FINDERS = pytest.mark.parametrize(
+    "finders", [fake_store, embedded_vault, openbao], ids=lambda make: make.__name__, indirect=True
+)
+
+
+@FINDERS
+async def test_what_is_below_a_path_is_listed_by_its_whole_name(finders: Stores) -> None:
+    everything = await names_of(finders.right, Search())
+
+    assert {"contract", *SHELF} <= everything
+    assert await names_of(finders.right, Search("shelf/box")) == {"shelf/box/a", "shelf/box/lid/secret"}
+    assert await names_of(finders.right, Search("shelf")) == {key for key in SHELF if key.startswith("shelf/")}
+
+
+@FINDERS
+async def test_what_is_listed_can_be_read_in_its_newest_version(finders: Stores) -> None:
+    listing = await listing_of(finders.right, Search())
+    assert isinstance(listing, Listing)
+    refs = {one.name: one.ref for one in listing.names if one.name in ("contract", *SHELF)}
+
+    payloads = {name: await finders.right.fetch(ref) for name, ref in refs.items()}
+
+    values = {name: json.loads(p.value.reveal()) for name, p in payloads.items() if isinstance(p, Payload)}
+    assert values == dict.fromkeys(("contract", *SHELF), SECOND)
+
+
+@FINDERS
+async def test_a_path_that_is_not_there_is_absent_or_has_no_names(finders: Stores) -> None:
+    answer = await listing_of(finders.right, Search("nowhere/at/all"))
+
+    assert isinstance(answer, Absent | Listing)
+    assert answer.proof
+    assert isinstance(answer, Absent) or not answer.names
+
+
+@FINDERS
+async def test_through_a_mistake_in_the_store_no_listing_lacks_what_is_there(finders: Stores) -> None:
+    """Not even that of a path that is not there: a Secret would be deleted for it."""
+    asked = [(name, path) for name in finders.mistaken for path in ("", "shelf", "nowhere")]
+
+    answers = [await listing_of(finders.mistaken[name], Search(path)) for name, path in asked]
+
+    wrong = [where for where, answer in zip(asked, answers, strict=True) if not isinstance(answer, GitOpsError)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("finders", [embedded_vault, openbao], ids=lambda make: make.__name__, indirect=True)
+async def test_tags_are_listed_where_they_are_asked_for(finders: Stores) -> None:
+    listing = await listing_of(finders.right, Search("shelf/box", has_tags=True))
+
+    assert isinstance(listing, Listing)
+    assert {one.name: one.tags for one in listing.names} == {"shelf/box/a": TAGS, "shelf/box/lid/secret": {}}
+
+
+@pytest.mark.parametrize("finders", [fake_store], indirect=True)
+async def test_a_provider_without_tags_refuses_to_look_for_them(finders: Stores) -> None:
+    assert isinstance(await listing_of(finders.right, Search(has_tags=True)), NotSupported)

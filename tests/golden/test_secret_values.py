@@ -18,15 +18,19 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectKey, ObjectMeta, Sensitive
 from gitops_core.runtime.clock import SystemClock
-from gitops_core.schema import list_unsupported
-from secrets_sync.adapters.vault import VaultFactory
-from secrets_sync.api import DataEntry, DataFromEntry, RemoteRef
-from secrets_sync.domain.provider.extract import extract_map, extract_value
+from gitops_core.runtime.sharing.computing import IN_PLACE
+from gitops_core.schema import list_unsupported, read_manifest
+from secrets_sync.adapters import FakeFactory, VaultFactory
+from secrets_sync.api import DataEntry, DataFromEntry, ExternalSecretSpec, RemoteRef, SecretStore
+from secrets_sync.domain.provider.extract import extract_value
 from secrets_sync.domain.provider.openings import make_opening
 from secrets_sync.domain.provider.payload import Payload
+from secrets_sync.domain.provider.reads import plan_reads
 from secrets_sync.domain.secret.hashing import hash_data, hash_owner, write_synced_version
 from secrets_sync.ports import SecretProvider
-from tests.secrets_sync.world import payload_at, prepare, vault_store, vault_token
+from secrets_sync.reconcilers.reading import read_provider
+from secrets_sync.runtime.reads import WHENEVER, Reads
+from tests.secrets_sync.world import fake, payload_at, prepare, vault_store, vault_token
 from tests.servers.vault import VaultServer
 
 DATA = Path(__file__).parent / "data" / "external-secrets"
@@ -94,42 +98,43 @@ COVERED = [
 ]
 
 
-def values_of(row: dict[str, Any], payloads: dict[str, Payload]) -> dict[str, Sensitive]:
-    values: dict[str, Sensitive] = {}
-    for source in msgspec.convert(row["dataFrom"], list[DataFromEntry]):
-        assert source.extract is not None
-        values |= extract_map(payloads[source.extract.key], source.extract, "store")
-    for entry in msgspec.convert(row.get("data", []), list[DataEntry]):
-        values[entry.secret_key] = extract_value(payloads[entry.remote_ref.key], entry.remote_ref, "store")
-    return values
+@pytest.fixture
+async def fake_provider(local_cluster: LocalCluster) -> SecretProvider:
+    store = read_manifest(SecretStore, fake(**PAYLOADS))
+    return await FakeFactory().open(make_opening(store), local_cluster)
+
+
+async def values_of(row: dict[str, Any], provider: SecretProvider) -> dict[str, Sensitive]:
+    data_from = msgspec.convert(row["dataFrom"], tuple[DataFromEntry, ...])
+    data = msgspec.convert(row.get("data", []), tuple[DataEntry, ...])
+    plan = plan_reads(ExternalSecretSpec(data=data, data_from=data_from))
+    return (await read_provider(plan, provider, Reads(), WHENEVER, IN_PLACE)).values
 
 
 @pytest.mark.parametrize("row", [r for r in COVERED if r["provider"] == "fake"], ids=lambda r: json.dumps(r)[:90])
-def test_extract_of_the_fake_provider(row: dict[str, Any]) -> None:
-    payloads = {key: Payload(Sensitive(text)) for key, text in PAYLOADS.items()}
-
+async def test_data_from_the_fake_provider(row: dict[str, Any], fake_provider: SecretProvider) -> None:
     if "error" in row:
-        with pytest.raises(GitOpsError):
-            values_of(row, payloads)
+        with pytest.raises(GitOpsError) as refusal:
+            await values_of(row, fake_provider)
+        assert str(refusal.value).partition(", err: ")[0] == row["event"].partition(", err: ")[0]
         return
 
-    values = values_of(row, payloads)
+    values = await values_of(row, fake_provider)
 
     assert {k: base64.b64encode(v.reveal()).decode() for k, v in values.items()} == row["secret_data_b64"]
 
 
 @pytest.mark.parametrize("row", [r for r in COVERED if r["provider"] == "vault"], ids=lambda r: json.dumps(r)[:90])
-async def test_extract_of_vault(row: dict[str, Any], vault: SecretProvider, vault_server: VaultServer) -> None:
+async def test_data_from_vault(row: dict[str, Any], vault: SecretProvider, vault_server: VaultServer) -> None:
     for key in ("nested", "keys", "b64"):
         vault_server.put(f"r4/{key}", PAYLOADS[key])
-    payloads = {f"r4/{key}": await payload_at(vault, f"r4/{key}") for key in ("nested", "keys", "b64")}
 
     if "error" in row:
         with pytest.raises(GitOpsError):
-            values_of(row, payloads)
+            await values_of(row, vault)
         return
 
-    values = values_of(row, payloads)
+    values = await values_of(row, vault)
 
     assert {k: base64.b64encode(v.reveal()).decode() for k, v in values.items()} == row["secret_data_b64"]
 
@@ -137,10 +142,10 @@ async def test_extract_of_vault(row: dict[str, Any], vault: SecretProvider, vaul
 def test_rows_that_are_not_covered_are_those_of_later_features() -> None:
     left_out = [row for row in DATA_FROM[1:] if row not in COVERED]
 
-    assert len(COVERED) == 77
+    assert len(COVERED) == 82
     for row in left_out:
         text = json.dumps(row["dataFrom"])
-        assert "rejected" in row or "find" in text or "rewrite" in text
+        assert "rejected" in row or "rewrite" in text
 
 
 def test_hashes() -> None:

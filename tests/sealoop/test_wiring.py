@@ -144,4 +144,5 @@ def test_markers_are_found_at_any_depth() -> None:
 
     assert by_kind["Kustomization"][".spec.decryption"] == ()
     assert by_kind["Kustomization"][".spec.sourceRef.kind"] == ("GitRepository",)
-    assert by_kind["ExternalSecret"][".spec.dataFrom.find"] == ()
+    assert by_kind["ExternalSecret"][".spec.dataFrom.rewrite"] == ()
+    assert by_kind["ExternalSecret"][".spec.dataFrom.find.nullBytePolicy"] == ("Ignore",)

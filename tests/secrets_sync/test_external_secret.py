@@ -16,6 +16,7 @@ from gitops_core.errors import GitOpsError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Outcome
+from secrets_sync.adapters import FakeFactory
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.secret.hashing import hash_owner
 from secrets_sync.domain.secret.live import CREATED_BY, DATA_HASH, MANAGED, SECRET
@@ -805,3 +806,145 @@ async def test_a_store_says_whether_it_can_be_used(world: World) -> None:
 
 def test_the_secret_kind_is_the_core_one() -> None:
     assert Kind("", "v1", "Secret") == SECRET
+
+
+# find
+
+
+def fakes(**payloads: str) -> dict[str, Any]:
+    """A change of the store: what it has now."""
+    data = [{"key": key.replace("__", "/"), "value": value} for key, value in payloads.items()]
+    return {"spec": {"provider": {"fake": {"data": data}}}}
+
+
+@pytest.fixture
+async def finding(local_cluster: LocalCluster) -> World:
+    """A ready store `fake` that has what its spec says."""
+    await prepare(local_cluster)
+    world = World(local_cluster, {"fake": FakeFactory()})
+    await world.create({**fake(), **fakes(shop__db="v1", shop__web="d2Vi", other="o", json='{"shop_db":"json"}')})
+    return world
+
+
+async def change(world: World, **payloads: str) -> None:
+    await world.patch(SecretStore.KIND, "fake", fakes(**payloads))
+    await world.step_store()
+    await world.step()
+
+
+async def test_what_is_found_becomes_keys_that_come_and_go_with_it(finding: World) -> None:
+    find = {"name": {"regexp": "^shop/"}}
+    await finding.create(external_secret(data=[], dataFrom=[{"find": find}], target={"deletionPolicy": "Delete"}))
+
+    await finding.step()
+    assert await finding.data() == {"shop_db": "v1", "shop_web": "d2Vi"}
+    await change(finding, shop__db="v2", shop__new="n", other="o")
+    assert await finding.data() == {"shop_db": "v2", "shop_new": "n"}
+    await change(finding, other="o")
+
+    assert await finding.secret() is None
+    assert await finding.ready() == ("True", "SecretDeleted", "secret deleted due to DeletionPolicy=Delete")
+    assert [notice.reason for notice in finding.notices] == ["Created", "Updated", "Deleted"]
+
+
+async def test_with_retain_a_secret_outlives_what_was_found(finding: World) -> None:
+    await finding.create(external_secret(data=[], dataFrom=[{"find": {"path": "shop"}}]))
+    await finding.step()
+    before = await finding.data()
+
+    await change(finding, other="o")
+
+    assert await finding.data() == before == {"shop_db": "v1", "shop_web": "d2Vi"}
+    assert await finding.ready() == ("True", "SecretSynced", "secret retained due to DeletionPolicy=Retain")
+
+
+async def test_of_equal_keys_the_later_entry_wins_whether_it_finds_or_names(finding: World) -> None:
+    find, extract = {"find": {"path": "shop"}}, {"extract": {"key": "json"}}
+    named = [{"secretKey": "shop_web", "remoteRef": {"key": "other"}}]
+    await finding.create(
+        external_secret("first", data=[], dataFrom=[find, extract]),
+        external_secret("last", data=named, dataFrom=[extract, find]),
+    )
+
+    for name in ("first", "last"):
+        await finding.step(name)
+
+    assert await finding.data("first") == {"shop_db": "json", "shop_web": "d2Vi"}
+    assert await finding.data("last") == {"shop_db": "v1", "shop_web": "o"}
+
+
+async def test_found_names_are_converted_and_found_values_decoded(finding: World) -> None:
+    find = {"path": "shop", "conversionStrategy": "Unicode", "decodingStrategy": "Auto"}
+    await finding.create(external_secret(data=[], dataFrom=[{"find": find}]))
+
+    await finding.step()
+
+    assert await finding.data() == {"shop_U002f_db": "v1", "shop_U002f_web": "web"}
+
+
+@pytest.mark.parametrize(
+    ("find", "payloads", "stalls", "message"),
+    [
+        ({"name": {"regexp": "("}}, {"a": "1"}, True, "name.regexp: error parsing regexp: missing closing ): `(`"),
+        ({"tags": {"team": "a"}}, {"a": "1"}, True, "fake store 'fake': its entries have no tags to find them by"),
+        (
+            {},
+            {"a__b": "1", "a_b": "2"},
+            False,
+            "fake store 'fake': two keys become 'a_b': choose conversionStrategy Unicode, or rename one",
+        ),
+        ({}, {"ü": "1"}, False, "fake store 'fake': the key 'ü' has other characters than"),
+        ({"decodingStrategy": "Base64"}, {"a": "marked-4711"}, False, "fake store 'fake': 'a': not base64"),
+        (
+            {"path": "shop"},
+            {f"shop__{number}": "1" for number in range(1001)},
+            False,
+            "fake store 'fake': more than 1000 matches below 'shop': narrow path or name.regexp",
+        ),
+        (
+            {},
+            {f"k{number}": "x" * 1_000_000 for number in range(5)},
+            False,
+            "fake store 'fake': more than 4194304 bytes of values below '/': narrow path or name.regexp",
+        ),
+    ],
+    ids=["pattern", "tags", "collision", "character", "encoding", "matches", "bytes"],
+)
+async def test_what_cannot_be_found_says_where_and_why_and_changes_nothing(
+    finding: World, find: dict[str, Any], payloads: dict[str, str], stalls: bool, message: str
+) -> None:
+    await finding.create(external_secret(data=[], dataFrom=[{"find": {"path": "shop"}}]))
+    await finding.step()
+    before = await finding.secret()
+    await finding.patch(ExternalSecret.KIND, "db", {"spec": {"dataFrom": [{"extract": {"key": "o"}}, {"find": find}]}})
+    await finding.patch(SecretStore.KIND, "fake", fakes(o="{}", **payloads))
+    await finding.step_store()
+
+    result = await finding.step()
+
+    assert is_stalled(result) == stalls
+    assert str(result).startswith(f"error processing spec.dataFrom[1].find, err: {message}")
+    assert "4711" not in str(result)
+    assert await finding.secret() == before
+
+
+async def test_a_provider_that_cannot_list_is_named_and_nothing_is_made(world: World) -> None:
+    await world.create(external_secret(data=[], dataFrom=[{"find": {"path": "shop"}}]))
+
+    result = await world.step()
+
+    assert is_stalled(result)
+    assert str(result) == (
+        "error processing spec.dataFrom[0].find, err: memory: this provider cannot list what it has; "
+        "name its keys one by one"
+    )
+    assert await world.secret() is None
+
+
+async def test_an_entry_that_both_finds_and_extracts_is_refused(world: World) -> None:
+    await world.create(external_secret(data=[], dataFrom=[{"extract": {"key": "json"}, "find": {}}]))
+
+    result = await world.step()
+
+    assert is_stalled(result)
+    assert str(result) == "spec.dataFrom[0] has both extract and find: exactly one is needed"

@@ -2,6 +2,7 @@
 
 key is there, property found        its values
 the server says that it is not      Absent: the only answer by which a Secret may lose something
+nothing is what a find means        NoneFound: the same, of all that the server lists
 anything else                       an error is raised, and nothing is decided: a mistake is no answer
 """
 
@@ -32,6 +33,20 @@ class Absent:
         return f"{self.where}: no key {self.key!r}{version} ({self.proof})"
 
 
+@dataclass(frozen=True)
+class NoneFound:
+    """A provider's word that it has nothing that a find means.
+
+    Attributes:
+        proof: how the provider confirms that what it listed is all, at the place that the store means.
+    """
+
+    where: str
+    proof: str
+
+
+Answer = Mapping[str, Sensitive] | Absent | NoneFound
+
 KEY_WEIGHT = 20
 """What a key counts, whatever its value: bytes that are as much work to hash and to encode."""
 
@@ -44,27 +59,27 @@ def weigh_values(values: Mapping[str, Sensitive]) -> int:
 class Reading:
     """One answer for each entry: of spec.dataFrom, then of spec.data; of equal keys the later wins."""
 
-    answers: tuple[Mapping[str, Sensitive] | Absent, ...] = ()
+    answers: tuple[Answer, ...] = ()
 
     @property
     def values(self) -> dict[str, Sensitive]:
         values: dict[str, Sensitive] = {}
         for answer in self.answers:
-            if not isinstance(answer, Absent):
+            if isinstance(answer, Mapping):
                 values |= answer
         return values
 
     @property
     def weight(self) -> int:
         """About how much work the values are."""
-        return sum(weigh_values(answer) for answer in self.answers if not isinstance(answer, Absent))
+        return sum(weigh_values(answer) for answer in self.answers if isinstance(answer, Mapping))
 
     @property
     def is_empty(self) -> bool:
         """Tell whether there are no values."""
-        return not any(answer for answer in self.answers if not isinstance(answer, Absent))
+        return not any(answer for answer in self.answers if isinstance(answer, Mapping))
 
     @property
     def is_gone(self) -> bool:
-        """Tell whether the provider says of each entry that it is absent; no entries are no such word."""
-        return bool(self.answers) and all(isinstance(answer, Absent) for answer in self.answers)
+        """Tell whether the provider says of each entry that there is nothing; no entries are no such word."""
+        return bool(self.answers) and not any(isinstance(answer, Mapping) for answer in self.answers)

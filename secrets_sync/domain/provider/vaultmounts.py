@@ -25,11 +25,18 @@ Engine = Literal["v1", "v2"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a store says that a key is: `mount` as in spec.provider.vault.path, and the path that was asked."""
+    """Where a store says that keys are.
+
+    Attributes:
+        mount: as in spec.provider.vault.path.
+        path: what was asked.
+        tree: the part of an engine of version 2 that `path` is in.
+    """
 
     mount: str | None
     engine: Engine
     path: str
+    tree: Literal["data", "metadata"] = "data"
 
 
 def describe_denial(body: Any, engine: Engine) -> str:
@@ -70,7 +77,7 @@ def describe_mount(body: Any, place: Place) -> str:
         raise ValueError(f"the engine at {path!r} is of version {engine}, and the store says {place.engine}")
     if place.mount is not None and path.strip("/") != place.mount.strip("/"):
         raise ValueError(f"the engine is at {path!r}, and the store says {place.mount!r}")
-    below = f"{path}data/" if engine == "v2" else path
+    below = f"{path}{place.tree}/" if engine == "v2" else path
     if not place.path.startswith(below):
-        raise ValueError(f"the engine is at {path!r}, and the key was asked for at {place.path!r}")
+        raise ValueError(f"the engine is at {path!r}, and it was asked at {place.path!r}")
     return f"the engine at {path!r} of version {engine}"

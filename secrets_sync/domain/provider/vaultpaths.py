@@ -18,8 +18,7 @@ from typing import Literal
 
 def make_kv_path(mount: str | None, version: Literal["v1", "v2"], key: str) -> str:
     """Make the path below /v1/ to read `key` at. Raises ValueError: it names no secret or climbs out."""
-    if any(part in (".", "..") for part in key.split("/")) or any(ord(character) < 32 for character in key):
-        raise ValueError(f"the key {key!r} has a part that is no name")
+    check_parts(key, "key")
     data = ["data"] if version == "v2" else []
     if mount is not None:  # the store names the engine: the key may begin with it, and with data/
         first, below = mount.strip("/"), key.removeprefix(f"{mount.strip('/')}/")
@@ -32,3 +31,9 @@ def make_kv_path(mount: str | None, version: Literal["v1", "v2"], key: str) -> s
     if not below.strip("/"):
         raise ValueError(f"the key {key!r} names no secret")
     return "/".join([first, *data, below])
+
+
+def check_parts(path: str, what: str) -> None:
+    """Raise ValueError if a part of a path is no name, or climbs out."""
+    if any(part in (".", "..") for part in path.split("/")) or any(ord(character) < 32 for character in path):
+        raise ValueError(f"the {what} {path!r} has a part that is no name")

@@ -13,6 +13,9 @@ def refuse_unsupported(wanted: ExternalSecret) -> None:
     paths = [path for path in list_unsupported(wanted.spec) if not path.startswith("spec.syncWindows")]
     if paths:
         raise NotSupported(f"{', '.join(paths)} is not supported, so the Secret cannot be made")
+    for i, source in enumerate(wanted.spec.data_from):
+        if source.extract is not None and source.find is not None:
+            raise NotSupported(f"spec.dataFrom[{i}] has both extract and find: exactly one is needed")
     try:
         parse_interval(wanted)
     except ValueError as error:

@@ -9,7 +9,7 @@
     gone     deletionPolicy: Retain keeps it, Delete deletes it (Owner only), Merge goes on with no values
     none     as gone, but nothing is deleted: the provider has the secrets, and they hold nothing
 
-gone: the provider says of every entry that it is absent.
+gone: the provider says of every entry that it is absent, or that there is nothing to find.
 
 A Secret that another ExternalSecret controls is nobody else's, but where several exchange their names in a circle: then
 each is given the Secret of the next (`yields`). An immutable one keeps its data.

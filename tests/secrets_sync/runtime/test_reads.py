@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Condition, Sensitive
 from gitops_core.runtime.sharing.computing import IN_PLACE, TooCostly
-from secrets_sync.api import DataEntry, ExternalSecretSpec, ExternalSecretStatus, RemoteRef
+from secrets_sync.api import DataEntry, DataFromEntry, ExternalSecretSpec, ExternalSecretStatus, Find, RemoteRef
+from secrets_sync.domain.provider.finding import Listing, Named, Search
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
 from secrets_sync.domain.provider.reads import plan_reads
@@ -350,6 +351,141 @@ async def test_a_batch_that_nobody_waits_for_is_given_up_and_the_next_is_whole()
     answers = await reads.read(provider, [SecretRef("b")], WHENEVER)
 
     assert isinstance(answers[SecretRef("b")], Payload)
+
+
+class FindingBatches(Batches):
+    """Implements secrets_sync.ports.BatchReader and Finder: has these keys."""
+
+    names = "abcde"
+
+    async def list_names(self, search: Search) -> Listing:
+        return Listing(tuple(Named(name, SecretRef(name)) for name in self.names), "all")
+
+
+class FindingOne(Provider):
+    """Implements secrets_sync.ports.Finder: has one key.
+
+    Attributes:
+        listed: what it was asked to list.
+        may_list: set, unless a test holds the listings back.
+        name: the key it has.
+    """
+
+    def __init__(self, identity: Hashable = "me", value: str = "v1") -> None:
+        super().__init__(identity, value)
+        self.listed: list[Search] = []
+        self.may_list = asyncio.Event()
+        self.may_list.set()
+        self.name = "db"
+
+    async def list_names(self, search: Search) -> Listing:
+        self.listed.append(search)
+        name = self.name
+        await self.may_list.wait()
+        if "list" in self.fails:
+            raise self.fails["list"]
+        return Listing((Named(name, SecretRef(name)),), "all")
+
+
+FIND = plan_reads(ExternalSecretSpec(data_from=(DataFromEntry(find=Find()),)))
+
+
+async def test_what_is_found_is_read_in_batches_where_the_provider_has_them() -> None:
+    reads, provider = Reads(), FindingBatches()
+
+    reading = await read_provider(FIND, provider, reads, WHENEVER, IN_PLACE)
+
+    assert set(reading.values) == set("abcde")
+    assert [[ref.key for ref in call] for call in provider.calls] == [["a", "b", "c"], ["d", "e"]]
+
+
+async def test_what_is_found_is_read_once_for_all_who_find_or_name_it_at_once() -> None:
+    reads, provider = Reads(), FindingOne()
+    provider.may_answer.clear()
+    finding = [asyncio.create_task(read_provider(FIND, provider, reads, WHENEVER, IN_PLACE)) for _ in range(2)]
+    naming = asyncio.create_task(value_at(reads, provider))
+    await begun(provider)
+    await settle()
+    provider.may_answer.set()
+
+    values = [(await task).values["db"].reveal_text() for task in finding]
+
+    assert (values, await naming, provider.asked) == (["v1", "v1"], "v1", [DB])
+
+
+async def test_who_was_brought_by_an_edit_finds_nothing_kept_from_before() -> None:
+    reads, provider = Reads(life=60), FindingOne()
+    await value_at(reads, provider)
+    provider.value = "v2"
+
+    reading = await read_provider(FIND, provider, reads, reads.arrive(), IN_PLACE)
+
+    assert reading.values == {"db": Sensitive("v2")}
+
+
+def begin_listing(reads: Reads, finder: FindingOne, arrival: int = WHENEVER, path: str = "") -> Any:
+    return asyncio.create_task(reads.list_names(finder, Search(path), arrival))
+
+
+def name_in(listing: Any) -> str:
+    assert isinstance(listing, Listing)
+    return listing.names[0].name
+
+
+async def test_what_several_look_for_again_at_once_is_listed_once_for_an_identity_and_a_path() -> None:
+    reads, finder, other = Reads(life=60), FindingOne(), FindingOne("you")
+    other.name = "theirs"
+    finder.may_list.clear()
+    tasks = [begin_listing(reads, finder), begin_listing(reads, finder), begin_listing(reads, finder, path="shop")]
+    tasks.append(begin_listing(reads, other))
+    await settle()
+    finder.name = "new"
+    finder.may_list.set()
+
+    assert [name_in(await task) for task in tasks] == ["db", "db", "db", "theirs"]
+    assert (finder.listed, other.listed) == ([Search(), Search("shop")], [Search()])
+    assert name_in(await begin_listing(reads, finder)) == "new"  # no listing is kept
+
+
+async def test_who_was_brought_by_an_edit_has_it_listed_anew() -> None:
+    reads, finder = Reads(), FindingOne()
+    finder.may_list.clear()
+    looking = begin_listing(reads, finder)
+    await settle()
+    finder.name = "new"
+
+    edited = begin_listing(reads, finder, reads.arrive())
+    await settle()
+    finder.may_list.set()
+
+    assert (name_in(await looking), name_in(await edited)) == ("db", "new")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "times"), [(NoPlace("one's own"), 2), (TooCostly("one's own"), 2), (AccessDenied("no"), 1)], ids=repr
+)
+async def test_of_listings_only_a_failure_that_is_the_providers_is_shared(trouble: GitOpsError, times: int) -> None:
+    reads, finder = Reads(), FindingOne()
+    finder.fails["list"] = trouble
+
+    answers = await asyncio.gather(*(begin_listing(reads, finder) for _ in range(2)))
+
+    assert all(answer is trouble for answer in answers)
+    assert len(finder.listed) == times
+    assert trouble.__traceback__ is None
+
+
+async def test_one_failure_among_what_is_found_is_that_of_the_find_and_ends_it() -> None:
+    reads, provider = Reads(), FindingBatches()
+    provider.fails["b"] = ProviderUnavailable("away", retry_after=7.0)
+
+    with pytest.raises(GitOpsError) as failure:
+        await read_provider(FIND, provider, reads, WHENEVER, IN_PLACE)
+
+    assert str(failure.value) == "error processing spec.dataFrom[0].find, err: away"
+    assert failure.value is not provider.fails["b"]
+    assert provider.fails["b"].__traceback__ is None
+    assert len(provider.calls) == 1
 
 
 moves = st.lists(

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.meta import Sensitive
-from secrets_sync.api import DataEntry, DataFromEntry, ExternalSecretSpec, RemoteRef
+from secrets_sync.api import DataEntry, DataFromEntry, ExternalSecretSpec, Find, RemoteRef
 from secrets_sync.domain.provider.extract import extract_map, extract_value
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reads import plan_reads
+from secrets_sync.errors import NoPlace
 
 remotes = st.builds(
     RemoteRef,
@@ -17,19 +18,20 @@ remotes = st.builds(
     version=st.sampled_from(["", "1"]),
     property=st.sampled_from(["", "user", "password"]),
 )
+finds = st.builds(Find, path=st.sampled_from([None, "shop"]))
 
 
-@given(st.lists(remotes, max_size=4), st.lists(remotes, max_size=4))
+@given(st.lists(remotes | finds, max_size=4), st.lists(remotes, max_size=4))
 def test_each_key_and_version_is_read_once_and_in_the_order_of_the_entries(
-    extracted: list[RemoteRef], single: list[RemoteRef]
+    many: list[RemoteRef | Find], single: list[RemoteRef]
 ) -> None:
-    data_from = tuple(DataFromEntry(extract=ref) for ref in extracted)
+    data_from = tuple(DataFromEntry(find=one) if isinstance(one, Find) else DataFromEntry(extract=one) for one in many)
     data = tuple(DataEntry(secret_key=f"k{i}", remote_ref=ref) for i, ref in enumerate(single))
 
     plan = plan_reads(ExternalSecretSpec(data=data, data_from=data_from))
 
-    assert [entry.wants for entry in plan.entries] == [*extracted, *single]
-    asked = [(ref.key, ref.version) for ref in [*extracted, *single]]
+    assert [entry.wants for entry in plan.entries] == [*many, *single]
+    asked = [(one.key, one.version) for one in [*many, *single] if isinstance(one, RemoteRef)]
     assert sorted(plan.refs) == sorted({SecretRef(*one) for one in asked})
     assert list(plan.refs) == sorted(plan.refs, key=lambda ref: asked.index((ref.key, ref.version)))
 
@@ -37,10 +39,16 @@ def test_each_key_and_version_is_read_once_and_in_the_order_of_the_entries(
 def test_entries_are_called_as_the_original_calls_them() -> None:
     spec = ExternalSecretSpec(
         data=(DataEntry(secret_key="a", remote_ref=RemoteRef(key="db")),),
-        data_from=(DataFromEntry(), DataFromEntry(extract=RemoteRef(key="db"))),
+        data_from=(DataFromEntry(), DataFromEntry(extract=RemoteRef(key="db")), DataFromEntry(find=Find())),
     )
+    entries = plan_reads(spec).entries
 
-    assert [entry.path for entry in plan_reads(spec).entries] == ["spec.dataFrom[1]", "spec.data[0]"]
+    assert [entry.label for entry in entries] == ["spec.dataFrom[1]", "spec.dataFrom[2]", "spec.data[0] (key=db)"]
+    assert [str(entry.locate(NoPlace("no"))) for entry in entries] == [
+        "error processing spec.dataFrom[1].extract, err: no",
+        "error processing spec.dataFrom[2].find, err: no",
+        "error processing spec.data[0] (key: db), err: no",
+    ]
 
 
 NAMES = {"a.b": Sensitive("literal"), "n": Sensitive("1e3")}

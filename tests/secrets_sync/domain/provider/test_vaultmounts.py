@@ -64,6 +64,8 @@ def test_a_deleted_version_is_nothing_that_version_1_could_say() -> None:
         (mount("kv1/", "1"), Place("kv1", "v1", "kv1/db")),
         (mount("kv1/", None), Place(None, "v1", "kv1/data/db")),
         (mount("old/", None, "generic"), Place("old", "v1", "old/db")),
+        (mount("secret/", "2"), Place("secret", "v2", "secret/metadata/", "metadata")),
+        (mount("kv1/", "1"), Place("kv1", "v1", "kv1/", "metadata")),
     ],
 )
 def test_the_engine_that_the_store_means(about: Any, place: Place) -> None:
@@ -84,6 +86,8 @@ def test_the_engine_that_the_store_means(about: Any, place: Place) -> None:
         (mount("secret/", "2"), Place(None, "v2", "secret/metadata/db")),
         (mount("cubbyhole/", None, "cubbyhole"), Place("cubbyhole", "v1", "cubbyhole/db")),
         (mount("", "2"), Place(None, "v2", "secret/data/db")),
+        (mount("secret/", "2"), Place("secret", "v2", "secret/data/db", "metadata")),
+        (mount("team/kv/", "2"), Place(None, "v2", "team/metadata/kv/", "metadata")),
         ({"data": None}, Place("secret", "v2", "secret/data/db")),
         (None, Place("secret", "v2", "secret/data/db")),
     ],

@@ -15,7 +15,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectMeta, ObjectRef, Sensitive
 from gitops_core.runtime.clock import SystemClock
 from secrets_sync.api import ExternalSecret, ExternalSecretSpec, Target
-from secrets_sync.domain.provider.reading import Absent, Reading
+from secrets_sync.domain.provider.reading import Absent, NoneFound, Reading
 from secrets_sync.domain.secret.hashing import name_field_manager
 from secrets_sync.domain.secret.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret
 from secrets_sync.domain.secret.plan import Create, Delete, Keep, Plan, Refuse, Update, get_target, plan_target, release
@@ -129,18 +129,20 @@ def test_nothing_of_another_external_secret_is_touched(
     assert isinstance(plan, Refuse | Keep)
 
 
-@given(targets, texts, st.lists(st.none() | texts, max_size=3))
-def test_a_secret_is_deleted_only_when_the_provider_says_of_every_entry_that_it_is_absent(
-    target: Target, held: dict[str, str], entries: list[dict[str, str] | None]
+nothing = st.sampled_from([Absent("memory", "k", "", "removed"), NoneFound("memory", "all")])
+
+
+@given(targets, texts, st.lists(nothing | texts, max_size=3))
+def test_a_secret_is_deleted_only_when_the_provider_says_of_every_entry_that_there_is_nothing(
+    target: Target, held: dict[str, str], entries: list[dict[str, str] | Absent | NoneFound]
 ) -> None:
     ours = plan_of(wanted_with(Target(), {}), read(held or {"k": "v"}), None)
     assert isinstance(ours, Create)
-    absent = Absent("memory", "k", "", "removed")
-    answers = (absent if e is None else {key: Sensitive(text) for key, text in e.items()} for e in entries)
+    answers = ({key: Sensitive(text) for key, text in e.items()} if isinstance(e, dict) else e for e in entries)
 
     plan = plan_of(wanted_with(target, {}), Reading(tuple(answers)), LiveSecret.of(with_name(ours.manifest)))
 
-    all_gone = bool(entries) and all(entry is None for entry in entries)
+    all_gone = bool(entries) and not any(isinstance(entry, dict) for entry in entries)
     policies = (target.deletion_policy, target.creation_policy)
     assert isinstance(plan, Delete) == (all_gone and policies == ("Delete", "Owner"))
 
@@ -268,6 +270,17 @@ def test_the_deletion_policy_decides_when_all_keys_are_gone() -> None:
     assert planned("Merge", live, {}, deletion_policy="Delete") == Refuse(
         "could not delete secret", "unable to delete secret db: creationPolicy=Merge is not Owner"
     )
+
+
+@pytest.mark.parametrize(
+    "other", [(), (Absent("memory", "k", "", "removed"),), ({},)], ids=["alone", "absent", "empty"]
+)
+def test_where_nothing_is_found_and_nothing_else_is_there_the_secret_goes(other: tuple[Any, ...]) -> None:
+    wanted = wanted_with(Target(deletion_policy="Delete"), {})
+
+    plan = plan_of(wanted, Reading((NoneFound("memory", "all"), *other)), stored({"password": "djE="}))
+
+    assert isinstance(plan, Keep if other == ({},) else Delete)
 
 
 def test_values_that_are_there_and_hold_nothing_delete_nothing() -> None:
