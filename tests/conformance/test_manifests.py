@@ -170,9 +170,9 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
             sourceRef=SOURCE,
             interval="1h",
             prune=True,
-            postBuild={"substitute": {"a": "b"}},
+            decryption={"provider": "sops"},
         ),
-        "spec.postBuild",
+        "spec.decryption",
     ),
     (
         flux(
