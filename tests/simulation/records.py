@@ -196,7 +196,8 @@ class Chronicle:
         if choice.moved is not None and meant == choice.looked:
             before, since = choice.moved
             kept = self.remembered.get((f"sealoop-tags-{policy}", choice.tag), ())
-            if any(each.digest == before.digest and before.at <= each.at <= choice.at for each in kept):
+            told = [each for each in kept if each.digest and before.at <= each.at <= choice.at]
+            if told and told[-1].digest == before.digest:  # else another process was told so before, and wrote it down
                 return since
         known = self.digests_kept(f"sealoop-tags-{policy}", choice.tag, choice.at)
         first = [each.at for each in names if each.digest]

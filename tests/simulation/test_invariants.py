@@ -260,6 +260,26 @@ def test_a_tag_that_was_moved_is_young_again_also_when_no_checkpoint_knew_what_i
     in_a_world(work, Demands())
 
 
+@pytest.mark.parametrize("is_written_down", [True, False])
+def test_a_move_that_another_process_wrote_down_is_as_old_as_that(is_written_down: bool) -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        with acting(life := Life(world.clock, random.Random(1))):
+            remember(world, await ask(world, life))
+            await world.clock.sleep(60)
+            moved = world.push(IMAGE, "1.0.0")
+            if is_written_down:
+                remember(world, moved, since=60)
+            await world.clock.sleep(60)
+            await ask(world, life)
+            await choose(world, "1.0.0")
+        if is_written_down:
+            assert await invariants.in_commits() == 0
+        else:
+            await breaks(world, r"0\.0s old")
+
+    in_a_world(work, Demands(min_age=45))
+
+
 def test_a_move_that_is_remembered_after_the_choice_only_is_no_fault() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         await world.clock.sleep(60)
