@@ -40,7 +40,7 @@ WORKLOADS = (
     ("argoproj.io", "rollouts"),
     ("flagger.app", "canaries"),
 )
-"""The plurals of domain.workloads.KINDS."""
+"""The plurals of domain.guards.workloads.KINDS."""
 PERMISSIONS = (
     Permission("", "secrets", READ, "credentials of registries, forges and pushes, keys of signatures"),
     Permission("", "serviceaccounts", READ, "their imagePullSecrets"),

@@ -55,7 +55,7 @@ class GitSource:
 
 @dataclass(frozen=True)
 class GitRepositoryReconciler:
-    """Implements gitops_core.runtime.Reconciler for GitRepository."""
+    """Implements gitops_core.runtime.reconciling.Reconciler for GitRepository."""
 
     git: GitSource
     folders: Folders

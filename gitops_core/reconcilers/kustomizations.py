@@ -77,7 +77,7 @@ class _Memory:
 
 @dataclass
 class KustomizationReconciler:
-    """Implements gitops_core.runtime.Reconciler for Kustomization."""
+    """Implements gitops_core.runtime.reconciling.Reconciler for Kustomization."""
 
     platform: Platform
     folders: Folders

@@ -27,7 +27,7 @@ class TokenMissing(TransientError):
 
 @dataclass(frozen=True)
 class ReceiverReconciler:
-    """Implements gitops_core.runtime.Reconciler for Receiver."""
+    """Implements gitops_core.runtime.reconciling.Reconciler for Receiver."""
 
     cluster: Cluster
     policy: Policy

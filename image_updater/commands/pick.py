@@ -1,6 +1,6 @@
 """`sealoop images pick`: what a policy chooses of tags that are given, without a cluster.
 
-A parser around domain.answers: it has no rule of its own but its exit code.
+A parser around domain.tags.answers: it has no rule of its own but its exit code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a registry is asked about one candidate, in the words of domain.verdicts: its digest, platforms, signatures."""
+"""What a registry is asked about a candidate, as domain.guards.verdicts wants it: its digest, platforms, signatures."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ WRITE_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class ExternalSecretReconciler:
-    """Implements gitops_core.runtime.Reconciler for ExternalSecret.
+    """Implements gitops_core.runtime.reconciling.Reconciler for ExternalSecret.
 
     `_synced` remembers which settings of its store each one was last synced with, so that an edit of the store counts
     as a change. It may be lost: then the next refresh finds the difference.

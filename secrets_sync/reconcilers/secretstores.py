@@ -25,7 +25,7 @@ VALIDATION_INTERVAL = 300.0
 
 @dataclass(frozen=True)
 class SecretStoreReconciler:
-    """Implements gitops_core.runtime.Reconciler for SecretStore."""
+    """Implements gitops_core.runtime.reconciling.Reconciler for SecretStore."""
 
     cluster: Cluster
     factories: ProviderFactories

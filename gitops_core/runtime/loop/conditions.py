@@ -10,7 +10,7 @@
 A bug's message is the exception's type and nothing else: nobody vouches for what its text quotes.
 Every message is cut to MOST_MESSAGE bytes: the API server refuses a whole status for one that is too long.
 
-Source: Flux, pkg/runtime/loop/conditions and pkg/runtime/reconcile.
+Source: Flux, pkg/runtime/conditions and pkg/runtime/reconcile.
 """
 
 from __future__ import annotations

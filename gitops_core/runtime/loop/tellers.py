@@ -3,7 +3,7 @@
     Flux               Ready, Reconciling, Stalled, observedGeneration (in each condition too), lastHandledReconcileAt
     External Secrets   Ready alone: their CRDs know nothing else
 
-Source: Flux, pkg/runtime/loop/conditions and pkg/runtime/reconcile; External Secrets, pkg/controllers.
+Source: Flux, pkg/runtime/conditions and pkg/runtime/reconcile; External Secrets, pkg/controllers.
 """
 
 from __future__ import annotations

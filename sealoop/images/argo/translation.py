@@ -13,8 +13,8 @@
 
 Nothing is dropped in silence: what has no equivalent becomes a note that names the Application and what to do.
 
-argo_said.py     what the original is told: annotations, ImageUpdaters
-argo_sources.py  where in Git an Application's images stand, and what an ApplicationSet makes
+settings.py      what the original is told: annotations, ImageUpdaters
+sources.py       where in Git an Application's images stand, and what an ApplicationSet makes
 
 Source: argoproj-labs/argocd-image-updater, docs/configuration, registry-scanner/pkg/image, pkg/argocd/update.go.
 """
