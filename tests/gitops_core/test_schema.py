@@ -179,15 +179,14 @@ def test_unsupported_fields_are_named_with_their_place_in_order() -> None:
 
 def test_a_table_says_in_the_place_of_a_marker_which_values_are_acted_on() -> None:
     def spec(kind: Literal["GitRepository", "Bucket"]) -> KustomizationSpec:
-        return KustomizationSpec(
-            interval="1m", prune=True, source_ref=SourceReference(kind=kind, name="b"), service_account_name="a"
-        )
+        source = SourceReference(kind=kind, name="b")
+        return KustomizationSpec(interval="1m", prune=True, source_ref=source, force=True)
 
     table = {"spec.sourceRef.kind": {"Bucket": "a bucket"}}
 
-    assert list_unsupported(spec("Bucket"), table) == ("spec.serviceAccountName",)
-    assert list_unsupported(spec("GitRepository"), table) == ("spec.sourceRef.kind", "spec.serviceAccountName")
-    assert list_unsupported(spec("GitRepository")) == ("spec.serviceAccountName",)
+    assert list_unsupported(spec("Bucket"), table) == ("spec.force",)
+    assert list_unsupported(spec("GitRepository"), table) == ("spec.sourceRef.kind", "spec.force")
+    assert list_unsupported(spec("GitRepository")) == ("spec.force",)
 
 
 def test_fields_that_are_acted_on_are_not_reported_as_unsupported() -> None:

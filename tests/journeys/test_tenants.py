@@ -182,7 +182,8 @@ async def test_a_service_that_may_apply_nothing_itself_does_nothing_itself_whate
         for kind in ("configmaps", "secrets"):
             path = f"/api/v1/namespaces/{victim}/{kind}"
             plane.expect("POST", path, {"metadata": {"name": "gold", "labels": owner}})
-        service = around.service("service", "--kubeconfig", str(kubeconfig))
+        here = ("--watch-namespace", around.namespace)  # others' objects may be on the plane
+        service = around.service("service", "--kubeconfig", str(kubeconfig), *here)
         try:
             sync(around, "app", serviceAccountName="deployer", wait=True, timeout="10m")
             around.until(lambda: around.ready("kustomization/app"), "what cannot be watched is looked at", 60)
