@@ -9,7 +9,6 @@ from typing import NoReturn
 import msgspec
 
 from gitops_core.api import Inventory, InventoryEntry, Kustomization
-from gitops_core.domain.render.variables import mute_values
 from gitops_core.domain.sync import inventory
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import add_attempt
@@ -143,7 +142,8 @@ class Attempt:
 
     def fail(self, reason: str, message: str, *conditions: Condition, retry_after: float | None = None) -> NoReturn:
         """Raise the failure with the status to store and the phase it happened in, for a retry after retryInterval."""
-        message = mute_values(message, self.variables.secret)
+        message = self.variables.mute(message)
+        told = (msgspec.structs.replace(one, message=self.variables.mute(one.message)) for one in conditions)
         if self.digest:
             self._record(reason)
         for notice in self.notices:
@@ -152,7 +152,7 @@ class Attempt:
         phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=self.progress)
         error = TransientError(message, reason=reason, retry_after=delay)
         error.record_as("Warning", {f"{GROUP}/revision": self.revision})
-        raise error.carry(self.status, phase, *self.add_contested(*conditions)) from None
+        raise error.carry(self.status, phase, *self.add_contested(*told)) from None
 
     def fail_sync(self, error: GitOpsError) -> NoReturn:
         """Raise what the cluster answered; that we lead no more is nothing to tell."""

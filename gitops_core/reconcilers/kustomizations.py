@@ -21,14 +21,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gitops_core.api import Artifact, Inventory, InventoryEntry, Kustomization, KustomizationStatus
-from gitops_core.domain.render.variables import substitute_all
+from gitops_core.api.kustomization import CommonMetadata
+from gitops_core.domain.render.variables import substitute_all, weigh_substitution
 from gitops_core.domain.sync import contests, dependencies, inventory, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.normalization import normalize
-from gitops_core.domain.sync.owners import make_kustomization_ownership
-from gitops_core.domain.sync.ownership import add_metadata
+from gitops_core.domain.sync.ownership import Ownership, add_metadata
 from gitops_core.domain.sync.plan import SyncPlan, plan_sync
 from gitops_core.domain.sync.predictions import CHANGES, Applied
 from gitops_core.domain.sync.progress import (
@@ -182,7 +182,8 @@ class KustomizationReconciler:
         strict = self.platform.policy.strict_substitutions
         try:
             found = await self.platform.compute.run(
-                estimate_weight(rendered), lambda: substitute_all(rendered, values, strict=strict)
+                weigh_substitution(estimate_weight(rendered), values),
+                lambda: substitute_all(rendered, values, strict=strict),
             )
         except ManifestInvalid as error:
             attempt.fail(error.reason, str(error))
@@ -191,15 +192,16 @@ class KustomizationReconciler:
 
     async def _decide(self, attempt: Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
+        ownership, common = attempt.applier.ownership, wanted.spec.common_metadata
         names = list_confirmations(attempt.revision, list_applied_revisions(wanted.status), wanted.metadata.generation)
         try:
             known, limit = _parse_inventory(wanted.status), PruneLimit.of(annotations)
             return await self.platform.compute.run(
                 estimate_weight(scoped),
                 lambda: plan_sync(
-                    [_mark(normalize(manifest), wanted) for manifest in scoped],
+                    [_mark(normalize(manifest), ownership, common) for manifest in scoped],
                     known,
-                    make_kustomization_ownership(wanted.key),
+                    ownership,
                     prune=wanted.spec.prune,
                     limit=limit,
                     confirmed=annotations.get(CONFIRM, "").strip() in names,
@@ -268,7 +270,7 @@ class KustomizationReconciler:
         await self._compare(attempt, progress.plan)
         target, imprints = attempt.applier.target, {one.ref: one.imprint for one in progress.applied}
         self._memory[attempt.wanted.key] = _Memory(target, attempt.wanted.metadata.uid, progress.fingerprint, imprints)
-        healthy = choose_targets(attempt.wanted, progress, make_kustomization_ownership(attempt.wanted.key))
+        healthy = choose_targets(attempt.wanted, progress, attempt.applier.ownership)
         return progress.drop_objects().begin_waiting(healthy, clock.monotonic()), {one.ref: one.live for one in applied}
 
     async def _apply(self, attempt: Attempt, progress: Progress) -> Sequence[Applied]:
@@ -359,7 +361,7 @@ class KustomizationReconciler:
         conditions: tuple[Condition, ...] = ()
         if progress.stage.awaits == "healthy":
             conditions = (Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress),)
-        delay = plan_next_look(progress, wanted, verdict, lives, make_kustomization_ownership(wanted.key), now)
+        delay = plan_next_look(progress, wanted, verdict, lives, attempt.applier.ownership, now)
         return attempt.report_waiting(delay, verdict.waiting, *conditions)
 
     # the end
@@ -434,10 +436,9 @@ def _make_overlay(wanted: Kustomization) -> Overlay:
     )
 
 
-def _mark(manifest: Manifest, wanted: Kustomization) -> Manifest:
+def _mark(manifest: Manifest, ownership: Ownership, common: CommonMetadata | None) -> Manifest:
     """Return `manifest` with the owner's mark, and the common metadata, which wins."""
-    manifest = make_kustomization_ownership(wanted.key).add_mark(manifest)
-    common = wanted.spec.common_metadata
+    manifest = ownership.add_mark(manifest)
     return add_metadata(manifest, common.labels, common.annotations) if common else manifest
 
 

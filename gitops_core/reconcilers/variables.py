@@ -10,7 +10,8 @@ import msgspec
 
 from gitops_core.api import Kustomization
 from gitops_core.api.kustomization import SubstituteReference
-from gitops_core.domain.render.variables import check_names
+from gitops_core.domain.render.muting import mute_values
+from gitops_core.domain.render.variables import check_names, drop_breaks
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Cluster
@@ -18,6 +19,9 @@ from gitops_core.runtime.remotes.credentials import SECRET, decode_data
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 SPEC = "spec.postBuild"
+MAX_BYTES = 4 * 1024 * 1024
+"""Of all variables that ConfigMaps and Secrets hold: each of these may have 1 MiB."""
+WITHHELD = "the reason is withheld, because the Secrets of spec.postBuild hold more values than can be looked for in it"
 
 
 class Variables(NamedTuple):
@@ -30,6 +34,11 @@ class Variables(NamedTuple):
     values: Mapping[str, Sensitive] | None = None
     digest: str = ""
     secret: tuple[Sensitive, ...] = ()
+
+    def mute(self, text: str) -> str:
+        """Replace by *** what of Secrets' variables stands in `text`, which may quote what the API server refused."""
+        values = (value.reveal_text() for value in self.secret)
+        return mute_values(text, (form for value in values for form in (value, drop_breaks(value))), WITHHELD)
 
 
 def find_reference(wanted: Kustomization, reference: SubstituteReference) -> ObjectRef:
@@ -47,21 +56,18 @@ async def read_variables(cluster: Cluster, wanted: Kustomization) -> Variables:
     spec = wanted.spec.post_build
     if spec is None:
         return Variables()
-    values: dict[str, Sensitive] = {}
-    secret: list[Sensitive] = []
+    optional: dict[ObjectRef, bool] = {}
     for reference in spec.substitute_from:
         ref = find_reference(wanted, reference)
-        manifest = await cluster.get(ref)
-        if manifest is None:
-            if reference.optional:
-                continue
-            raise ManifestInvalid(f"{SPEC}.substituteFrom: {ref} is not there, and not optional")
-        try:
-            data = decode_data(manifest) if ref.kind == SECRET else manifest.get("data") or {}
-        except ValueError:
-            raise ManifestInvalid(f"{SPEC}.substituteFrom: {ref} holds data that is not base64") from None
-        check_names(data, str(ref))
-        found = {name: Sensitive(value) for name, value in data.items()}
+        optional[ref] = optional.pop(ref, True) and reference.optional  # read once, where it is named last
+    values: dict[str, Sensitive] = {}
+    secret: list[Sensitive] = []
+    size = 0
+    for ref in optional:
+        found = await _read_values(cluster, ref, optional=optional[ref])
+        size += sum(len(name) + len(value.reveal()) for name, value in found.items())
+        if size > MAX_BYTES:
+            raise ManifestInvalid(f"{SPEC}.substituteFrom: all that it names holds more than {MAX_BYTES} bytes")
         values |= found
         secret += found.values() if ref.kind == SECRET else ()
     check_names(spec.substitute, f"{SPEC}.substitute")
@@ -70,3 +76,26 @@ async def read_variables(cluster: Cluster, wanted: Kustomization) -> Variables:
         return Variables()
     content = sorted((name, value.reveal()) for name, value in values.items())
     return Variables(values, hashlib.sha256(msgspec.json.encode(content)).hexdigest(), tuple(secret))
+
+
+async def _read_values(cluster: Cluster, ref: ObjectRef, *, optional: bool) -> dict[str, Sensitive]:
+    manifest = await cluster.get(ref)
+    if manifest is None and optional:
+        return {}
+    if manifest is None:
+        raise ManifestInvalid(f"{SPEC}.substituteFrom: {ref} is not there, and not optional")
+    try:
+        data = decode_data(manifest) if ref.kind == SECRET else manifest.get("data") or {}
+    except ValueError:
+        raise ManifestInvalid(f"{SPEC}.substituteFrom: {ref} holds data that is not base64") from None
+    check_names(data, str(ref))
+    return {name: _take_text(ref, name, value) for name, value in data.items()}
+
+
+def _take_text(ref: ObjectRef, name: str, value: str | bytes) -> Sensitive:
+    found = Sensitive(value)
+    try:
+        found.reveal_text()
+    except ValueError:
+        raise ManifestInvalid(f"{SPEC}.substituteFrom: {name!r} of {ref} is no text") from None
+    return found

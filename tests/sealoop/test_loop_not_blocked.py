@@ -238,6 +238,23 @@ async def test_hostile_yaml_in_a_folder(world: tuple[World, Stretches], text: st
     assert stretches.longest < LONGEST, stretches.where
 
 
+async def test_variables_whose_patterns_look_at_a_large_value_again_and_again(world: tuple[World, Stretches]) -> None:
+    at, stretches = world
+    await at.repository.commit(
+        {"apps/a.yaml": (HEAD + "data: {k: '${a##*a*a*a*b} ${a%%*a*a*a*b} ${a##*a*a*a*c}'}\n").encode()}
+    )
+    await at.put(GitRepository, "fleet", interval="1h", url=URL, ref={"branch": "main"})
+    spec = {"interval": "1h", "path": "./apps", "prune": True, "sourceRef": {"kind": "GitRepository", "name": "fleet"}}
+    await at.ready(GitRepository, "fleet", lambda status, reason: status == "True")
+
+    with stretches.measured():
+        await at.put(Kustomization, "apps", **spec, postBuild={"substitute": {"a": "a" * 500_000}})
+        _, _, message = await at.ready(Kustomization, "apps", lambda status, reason: reason == "BuildFailed")
+
+    assert "takes too much work" in message
+    assert stretches.longest < LONGEST, stretches.where
+
+
 async def test_twenty_thousand_files_behind_many_ignore_rules(world: tuple[World, Stretches]) -> None:
     at, stretches = world
     files = {f"other/{n}/f.txt": b"x" for n in range(20_000)}

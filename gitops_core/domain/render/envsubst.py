@@ -24,8 +24,10 @@ MAX_DEPTH = 50
 """Of ${...} within ${...}."""
 MOST_DIGITS = 400
 """Of an offset; one of more is none."""
-MAX_WORK = 50_000_000
-"""Steps of matching patterns, for one text."""
+MAX_WORK = 10_000_000
+"""Steps of matching patterns: bytes of values, times the length of the pattern."""
+MAX_OUTPUT = 64 * 1024 * 1024
+"""Bytes that values may become, all together."""
 
 
 class SubstitutionInvalid(ValueError):
@@ -42,16 +44,26 @@ class _Call:
 
 
 @dataclass
-class _Budget:
-    left: int = MAX_WORK
+class Budget:
+    """What the texts that are substituted with it may cost together."""
+
+    work: int = MAX_WORK
+    output: int = MAX_OUTPUT
 
     def spend(self, steps: int) -> None:
-        self.left -= steps
-        if self.left < 0:
+        """Count steps before they are taken. Raises SubstitutionInvalid."""
+        self.work -= steps
+        if self.work < 0:
             raise SubstitutionInvalid("matching its patterns takes too much work")
 
+    def produce(self, size: int) -> None:
+        """Count bytes before they are made. Raises SubstitutionInvalid."""
+        self.output -= size
+        if self.output < 0:
+            raise SubstitutionInvalid(f"the values of its variables become more than {MAX_OUTPUT} bytes")
 
-def substitute(text: str, variables: Mapping[str, str], *, strict: bool = True) -> str:
+
+def substitute(text: str, variables: Mapping[str, str], *, strict: bool = True, budget: Budget | None = None) -> str:
     """Return `text` with the values of its variables.
 
     >>> substitute("${host%%.*}:${port:-80} costs $$5", {"host": "db.example"})
@@ -59,11 +71,12 @@ def substitute(text: str, variables: Mapping[str, str], *, strict: bool = True) 
 
     Args:
         strict: a variable that is not set is an error; else it is empty.
+        budget: that other texts share; by default one of its own.
 
     Raises:
         SubstitutionInvalid: what is wrong, also where a character would be cut in two.
     """
-    budget, parts = _Budget(), tuple(_Reader(text).read_all())
+    budget, parts = budget or Budget(), tuple(_Reader(text).read_all())
     try:
         return b"".join(_evaluate(part, variables, strict, budget) for part in parts).decode()
     except UnicodeDecodeError:
@@ -226,13 +239,14 @@ def _is_inside(character: str) -> bool:
 # values
 
 
-def _evaluate(part: str | _Call, variables: Mapping[str, str], strict: bool, budget: _Budget) -> bytes:
+def _evaluate(part: str | _Call, variables: Mapping[str, str], strict: bool, budget: Budget) -> bytes:
     if isinstance(part, str):
         return part.encode(errors="surrogatepass")
     arguments = [_evaluate(one, variables, strict, budget) for one in part.arguments]
     if strict and part.name not in variables and part.operator != ":-":
         raise SubstitutionInvalid(f'variable not set (strict mode): "{part.name}"')
     value = variables.get(part.name, "").encode(errors="surrogatepass")
+    budget.produce(len(value))
     match part.operator, arguments:
         case "", _:
             return value
@@ -245,6 +259,7 @@ def _evaluate(part: str | _Call, variables: Mapping[str, str], strict: bool, bud
         case ("#" | "##" | "%" | "%%") as operator, [pattern]:
             return _trim(value, operator, pattern, budget)
         case ("/" | "//" | "/#" | "/%") as operator, [wanted, *word]:
+            budget.produce(value.count(wanted) * len(b"".join(word)))
             return _replace(value, operator, wanted, *word)
         case operator, _:
             return _change_case(value, operator)
@@ -298,14 +313,15 @@ def _replace(value: bytes, operator: str, wanted: bytes, word: bytes | None = No
     return value
 
 
-def _trim(value: bytes, operator: str, pattern: bytes, budget: _Budget) -> bytes:
+def _trim(value: bytes, operator: str, pattern: bytes, budget: Budget) -> bytes:
     """Trim what matches at one end. At the end of the text both are read backwards, as the original does it."""
     if operator.startswith("%"):
         return _reverse(_trim(_reverse(value), "#" * len(operator), _reverse(pattern), budget))
     tokens = _read_pattern(pattern.decode(errors="surrogatepass"))
     if tokens is None:
         return value
-    sizes = [size for size in _match_beginnings(value, tokens, budget) if size]
+    budget.spend(len(value) * len(pattern))
+    sizes = tuple(_match_beginnings(value, tokens))
     return value[(max if operator == "##" else min)(sizes) :] if sizes else value
 
 
@@ -378,8 +394,8 @@ def _read_bound(pattern: str, at: int) -> tuple[str, int] | None:
     return (pattern[at], at + 1) if at + 1 < len(pattern) else None
 
 
-def _match_beginnings(value: bytes, tokens: list[Token], budget: _Budget) -> Iterator[int]:
-    """Yield the sizes of the beginnings of `value` that match, those that end within a character too.
+def _match_beginnings(value: bytes, tokens: list[Token]) -> Iterator[int]:
+    """Yield the sizes (of a byte and more) of the beginnings of `value` that match, also of those within a character.
 
     There, what is left of the character counts as so many characters that are none.
     """
@@ -387,7 +403,6 @@ def _match_beginnings(value: bytes, tokens: list[Token], budget: _Budget) -> Ite
     reached[0] = _skip_stars(1, tokens)
     last = 1 << len(tokens)
     for at in range(len(value)):
-        budget.spend(len(tokens))
         if reached[at]:
             _step(value, at, len(value), reached, tokens)
     for size in range(1, len(value) + 1):

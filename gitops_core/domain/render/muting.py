@@ -45,9 +45,14 @@ def mute_secrets(text: str, build: Build, files: Mapping[str, bytes]) -> str:
         if b"SecretGenerator" in data and path in build.written:
             generators = [document for _, document in read_documents(data)]
             values.update(_list_generated(generators, path.partition("/")[0], files))
+    return mute_values(text, values, WITHHELD)
+
+
+def mute_values(text: str, values: Iterable[str], withheld: str) -> str:
+    """Replace by *** in `text` each of `values`, in any form; `withheld` says what is told of too many of them."""
     pieces = {form for value in values for form in _list_forms(value) if len(form) >= SHORTEST}
     if len(pieces) > MOST:
-        return WITHHELD
+        return withheld
     for piece in sorted(pieces, key=len, reverse=True):
         text = text.replace(piece, MUTED)
     return text

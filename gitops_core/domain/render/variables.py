@@ -21,14 +21,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gitops_core.api import Kustomization
-from gitops_core.domain.render.envsubst import SubstitutionInvalid, find_names, substitute
+from gitops_core.domain.render.envsubst import Budget, SubstitutionInvalid, find_names, substitute
 from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.domain.render.scalars import resolve_old
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Manifest, ObjectRef, Sensitive
 
-SHORTEST = 3
-"""What is shorter is no secret, and would mute half a sentence."""
 SUBSTITUTE = f"{Kustomization.KIND.group}/substitute"
 _NAME = re.compile("[_A-Za-z][_A-Za-z0-9]*")
 _INDICATORS = tuple("#,[]{}&*!|>'\"%@`")
@@ -64,6 +62,20 @@ def check_names(variables: Iterable[str], where: str) -> None:
             )
 
 
+def drop_breaks(value: str) -> str:
+    """Drop the line feeds of a variable's value, as Flux does."""
+    return value.replace("\n", "")
+
+
+def weigh_substitution(objects: int, variables: Mapping[str, Sensitive]) -> int:
+    """Estimate how much work `substitute_all` is: what stands in an object may look at each value as a whole.
+
+    Args:
+        objects: what they weigh themselves.
+    """
+    return objects * (1 + 2 * sum(len(value.reveal()) for value in variables.values()))
+
+
 def substitute_all(
     objects: Iterable[Manifest], variables: Mapping[str, Sensitive], *, strict: bool = True
 ) -> Substituted:
@@ -75,14 +87,15 @@ def substitute_all(
     Raises:
         ManifestInvalid: names the object, the field and the variables, and quotes no value.
     """
-    values = {name: value.reveal_text().replace("\n", "") for name, value in variables.items()}
+    values = {name: drop_breaks(value.reveal_text()) for name, value in variables.items()}
     done: list[Manifest] = []
     hints: dict[ObjectRef, str] = {}
+    budget = Budget()
     for manifest in objects:
         if _is_left_alone(manifest):
             done.append(manifest)
             continue
-        ref, found = ObjectRef.of(manifest), _Walk(values, strict)
+        ref, found = ObjectRef.of(manifest), _Walk(values, strict, budget)
         try:
             changed = found.replace(manifest, "")
         except SubstitutionInvalid as error:
@@ -93,15 +106,6 @@ def substitute_all(
         if found.hints:
             hints[ObjectRef.of(changed)] = "; ".join(found.hints)
     return Substituted(tuple(done), hints)
-
-
-def mute_values(text: str, values: Iterable[Sensitive]) -> str:
-    """Replace by *** what of `values` stands in `text`, which may quote what the API server refused."""
-    found = {value.reveal_text().replace("\n", "") for value in values}
-    for piece in sorted((form for value in found for form in (value, json.dumps(value)[1:-1])), key=len, reverse=True):
-        if len(piece) >= SHORTEST:
-            text = text.replace(piece, "***")
-    return text
 
 
 def _is_left_alone(manifest: Manifest) -> bool:
@@ -121,6 +125,7 @@ class _Walk:
 
     values: Mapping[str, str]
     strict: bool
+    budget: Budget
     hints: list[str] = field(default_factory=list)
 
     def replace(self, value: Any, path: str, prefix: str = "k: ") -> Any:
@@ -154,7 +159,7 @@ class _Walk:
 
     def _substitute(self, text: str, path: str) -> str:
         try:
-            return substitute(text, self.values, strict=self.strict)
+            return substitute(text, self.values, strict=self.strict, budget=self.budget)
         except SubstitutionInvalid as error:
             raise SubstitutionInvalid(f"{path}: {error}") from None
 

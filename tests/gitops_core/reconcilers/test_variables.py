@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from base64 import b64encode
+from typing import Any, cast
 
-from gitops_core.meta import Kind
+import pytest
+
+from gitops_core.api import Kustomization
+from gitops_core.domain.render.variables import substitute_all
+from gitops_core.errors import ManifestInvalid, TransientError
+from gitops_core.meta import Condition, Kind, Sensitive
+from gitops_core.ports import Events
+from gitops_core.reconcilers.applying import Applier
+from gitops_core.reconcilers.attempts import Attempt
+from gitops_core.reconcilers.variables import MAX_BYTES, Variables
+from gitops_core.schema import read_manifest
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition
-from tests.simulation.loop import in_virtual_time
+from tests.simulation.loop import VirtualClock, in_virtual_time
 
 SECRET = Kind("", "v1", "Secret")
 WATCHED = {"reconcile.fluxcd.io/watch": "Enabled"}
@@ -93,12 +104,65 @@ async def test_no_condition_event_or_digest_holds_a_variable_of_a_secret() -> No
 
 
 @in_virtual_time
+async def test_a_secret_that_is_no_text_and_one_that_is_too_large_are_sentences() -> None:
+    world = World()
+    await world.begin({"apps/a.yaml": _text("one", "${a}")})
+    for name, value in (("binary", b"\xff\xfe"), *((f"large-{n}", b"x" * 900_000) for n in range(5))):
+        data = {"a": b64encode(value).decode()}
+        metadata = {"name": name, "namespace": "default"}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+        await world.local.create(secret, field_manager="test")
+    large = [{"kind": "Secret", "name": f"large-{n}"} for n in range(5)]
+    await world.sync("binary", "./apps", postBuild={"substituteFrom": [{"kind": "Secret", "name": "binary"}]})
+    await world.sync("large", "./apps", postBuild={"substituteFrom": large})
+    await world.sync("again", "./apps", postBuild={"substituteFrom": large[:1] * 5})
+    async with world.running():
+        await asyncio.sleep(5)
+        found = {name: condition(await world.kustomization(name), "Ready") for name in ("binary", "large", "again")}
+
+    spec = "spec.postBuild.substituteFrom"
+    assert found["binary"] == ("False", "BuildFailed", f"{spec}: 'a' of Secret/default/binary is no text")
+    assert found["large"] == ("False", "BuildFailed", f"{spec}: all that it names holds more than {MAX_BYTES} bytes")
+    assert found["again"][0] == "True"
+
+
+def test_objects_that_are_small_each_become_no_more_than_all_may() -> None:
+    box = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "${a}"}}
+    objects = [{**box, "metadata": {"name": f"n{n}"}} for n in range(200)]
+
+    with pytest.raises(ManifestInvalid, match="become more than"):
+        substitute_all(objects, {"a": Sensitive("a" * 500_000)})
+
+
+@in_virtual_time
+async def test_a_message_and_a_condition_quote_no_variable_of_a_secret_in_any_form() -> None:
+    spec = {"interval": "1m", "prune": True, "sourceRef": {"kind": "GitRepository", "name": "r"}}
+    kind = {"apiVersion": Kustomization.KIND.api_version, "kind": Kustomization.KIND.kind}
+    wanted = read_manifest(Kustomization, {**kind, "metadata": {"name": "a", "namespace": "default"}, "spec": spec})
+    variables = Variables({}, "", (Sensitive(f"{MARKED}\nmore"),))
+    attempt = Attempt(wanted, "r", cast(Applier, None), VirtualClock(), cast(Events, None), variables=variables)
+    healthy = Condition(type="Healthy", status="False", reason="HealthCheckFailed", message=f"image {MARKED}more")
+    encoded = b64encode(f"{MARKED}\nmore".encode()).decode()
+
+    with pytest.raises(TransientError) as raised:
+        attempt.fail("ReconciliationFailed", f"{encoded} and {MARKED}", healthy)
+
+    told = repr([*raised.value.conditions, str(raised.value)])
+    assert told.count("***") == 3
+    assert MARKED not in told
+    assert encoded not in told
+
+
+@in_virtual_time
 async def test_a_variable_that_is_missing_or_misnamed_is_a_sentence_with_its_place() -> None:
     world = World()
     await world.begin({"apps/a.yaml": _text("one", "${a}")})
     missing = {"substituteFrom": [{"kind": "ConfigMap", "name": "none"}]}
     spec, here = "spec.postBuild.substitute", "post build failed for ConfigMap/default/one: .data.a: "
+    maybe = {"kind": "ConfigMap", "name": "none", "optional": True}
+    twice = {"substituteFrom": [*missing["substituteFrom"], maybe]}
     cases: dict[str, tuple[dict[str, Any], str]] = {
+        "twice": (twice, f"{spec}From: ConfigMap/default/none is not there, and not optional"),
         "missing": (missing, f"{spec}From: ConfigMap/default/none is not there, and not optional"),
         "unset": ({"substitute": {"b": "x"}}, f'{here}variable not set (strict mode): "a"'),
         "named": ({"substitute": {"a-b": "x"}}, f"{spec}: 'a-b' is no name of a variable"),
