@@ -68,7 +68,7 @@ def make_controllers(
             GitRepository,
             GitRepositoryReconciler(GitSource(platform.cluster, platform.git), folders, platform.clock),
             FLUX,
-            references=_list_repository_references,
+            references=_list_secret,
             watches=(Watch(Query(SECRET, labels=WATCHED)),),
         ),
         Controller(
@@ -90,7 +90,7 @@ def make_controllers(
             Receiver,
             ReceiverReconciler(platform.cluster, platform.policy),
             FLUX,
-            references=_list_receiver_references,
+            references=_list_secret,
             watches=(Watch(Query(SECRET, labels=WATCHED)),),
         ),
     )
@@ -103,12 +103,7 @@ def make_routes(
     return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes, policy)),)
 
 
-def _list_repository_references(wanted: GitRepository) -> Iterable[ObjectRef]:
-    if wanted.spec.secret_ref is not None:
-        yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
-
-
-def _list_receiver_references(wanted: Receiver) -> Iterable[ObjectRef]:
+def _list_secret(wanted: GitRepository | Receiver) -> Iterable[ObjectRef]:
     if wanted.spec.secret_ref is not None:
         yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
 

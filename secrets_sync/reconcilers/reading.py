@@ -22,7 +22,7 @@ from secrets_sync.domain.provider.finding import (
 )
 from secrets_sync.domain.provider.payload import Payload
 from secrets_sync.domain.provider.reading import Absent, Answer, NoneFound, Reading
-from secrets_sync.domain.provider.reads import FindEntry, ReadPlan
+from secrets_sync.domain.provider.reads import Entry, FindEntry, ReadPlan
 from secrets_sync.domain.secret.hashing import hash_owner
 from secrets_sync.domain.secret.live import CREATED_BY, SECRET, LiveSecret, weigh_manifest
 from secrets_sync.domain.secret.plan import get_target
@@ -96,11 +96,9 @@ async def read_provider(
         if isinstance(payload, Absent):
             answers.append(payload)
             continue
-        try:
+        with _locating(entry):
             weight = weigh_extraction(payload, entry.wants)
             answers.append(await compute.run(weight, entry.take, payload, provider.where))
-        except GitOpsError as error:
-            raise entry.locate(error) from error
     return Reading(tuple(answers))
 
 
@@ -143,7 +141,7 @@ def _divide(names: Sequence[Named], provider: SecretProvider) -> Iterator[Sequen
 
 
 @contextmanager
-def _locating(entry: FindEntry) -> Iterator[None]:
+def _locating(entry: Entry | FindEntry) -> Iterator[None]:
     try:
         yield
     except GitOpsError as error:

@@ -255,7 +255,7 @@ FINDERS = pytest.mark.parametrize(
 
 
 @FINDERS
-async def test_what_is_below_a_path_is_listed_by_its_whole_name(finders: Stores) -> None:
+async def test_a_secret_below_a_path_is_listed_by_its_whole_name(finders: Stores) -> None:
     everything = await names_of(finders.right, Search())
 
     assert {"contract", *SHELF} <= everything
@@ -264,7 +264,7 @@ async def test_what_is_below_a_path_is_listed_by_its_whole_name(finders: Stores)
 
 
 @FINDERS
-async def test_what_is_listed_can_be_read_in_its_newest_version(finders: Stores) -> None:
+async def test_a_listed_secret_is_read_in_its_newest_version(finders: Stores) -> None:
     listing = await listing_of(finders.right, Search())
     assert isinstance(listing, Listing)
     refs = {one.name: one.ref for one in listing.names if one.name in ("contract", *SHELF)}

@@ -33,7 +33,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """What notices call it."""
+        """The name that notices call it by."""
         return self.path if self.secret_key is None else f"{self.path} (key={self.wants.key})"
 
     def take(self, payload: Payload, where: str) -> Mapping[str, Sensitive]:
@@ -58,7 +58,7 @@ class FindEntry:
 
     @property
     def label(self) -> str:
-        """What notices call it."""
+        """The name that notices call it by."""
         return self.path
 
     def take(self, found: Mapping[str, Payload], where: str) -> Mapping[str, Sensitive]:
