@@ -30,6 +30,7 @@ from gitops_core.adapters.sandbox import (
     Sandboxed,
     TooMuchOutput,
 )
+from gitops_core.decoding import decode_json
 from gitops_core.domain.render import folders, sharing
 from gitops_core.domain.render.kustomizations import write_json
 from gitops_core.domain.render.manifests import read_manifests, read_output
@@ -281,7 +282,7 @@ def _write(manifests: tuple[Manifest, ...]) -> Written:
 
 
 def _read_manifests(kept: Written) -> tuple[Manifest, ...]:
-    return tuple(map(msgspec.json.decode, kept))
+    return tuple(map(decode_json, kept))
 
 
 def _read(output: bytes, build: folders.Build) -> tuple[Manifest, ...]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gitops_core.decoding import convert, decode_json
 from gitops_core.meta import Manifest, Resource
 from gitops_core.schema.structural import join_markers
 
@@ -16,7 +17,7 @@ R = TypeVar("R", bound=Resource)
 
 def make_manifest(resource: Resource) -> Manifest:
     """Make the whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
-    body = msgspec.json.decode(msgspec.json.encode(resource))  # as JSON: lists, not tuples
+    body = decode_json(msgspec.json.encode(resource))  # as JSON: lists, not tuples
     if "status" in body:
         body["status"] = drop_nulls(body["status"])
     return {"apiVersion": resource.KIND.api_version, "kind": resource.KIND.kind, **body}
@@ -28,7 +29,7 @@ def read_manifest(cls: type[R], manifest: Manifest) -> R:
     Raises:
         msgspec.ValidationError: names the path of the field that does not fit.
     """
-    return msgspec.convert(manifest, cls)
+    return convert(manifest, cls)
 
 
 def list_unsupported(spec: msgspec.Struct, acts_on: Mapping[str, Collection[object]] = {}) -> tuple[str, ...]:

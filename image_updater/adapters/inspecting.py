@@ -28,6 +28,7 @@ from typing import TypeVar
 import msgspec
 
 from gitops_core.adapters.oci import FetchedManifest, OciRegistry
+from gitops_core.decoding import decode_json
 from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable, RepositoryUnknown
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import DIGEST, Repository
@@ -343,7 +344,7 @@ def _decode_manifest(fetched: FetchedManifest, where: str) -> _Manifest:
 
 def _decode(body: bytes, type_: type[_Body], where: str) -> _Body:
     try:
-        return msgspec.json.decode(body, type=type_)
+        return decode_json(body, type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ImageUnreadable(f"{where} is not what the image specification says") from None
 

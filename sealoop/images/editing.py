@@ -128,6 +128,7 @@ def read_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
         return ()
     import msgspec
 
+    from gitops_core.decoding import convert
     from image_updater.api import UpdateGuard
     from image_updater.domain.files.targets import DeclaredTarget
     from sealoop.objects.files import collect_manifests
@@ -137,7 +138,7 @@ def read_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
         if manifest.get("kind") != UpdateGuard.KIND.kind:
             continue
         try:
-            guard = msgspec.convert(manifest, UpdateGuard)
+            guard = convert(manifest, UpdateGuard)
         except msgspec.ValidationError as error:
             name = manifest.get("metadata", {}).get("name", "")
             raise click.ClickException(f"UpdateGuard {name} is not valid: {error}") from None

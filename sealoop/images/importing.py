@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
+from gitops_core.decoding import convert
 from gitops_core.meta import Manifest
 from image_updater.api import Target, UpdateGuard
 from image_updater.domain.files.markers import Unparsable
@@ -34,7 +34,7 @@ def _mark(guard: Manifest, checkout: Path) -> Manifest:
     namespace = str(guard["metadata"]["namespace"])
     by_file: dict[str, list[tuple[Mapping[str, Any], DeclaredTarget]]] = {}
     for plain in guard["spec"]["targets"]:
-        target = DeclaredTarget(namespace, msgspec.convert(plain, Target))
+        target = DeclaredTarget(namespace, convert(plain, Target))
         by_file.setdefault(target.target.file, []).append((plain, target))
     kept: list[Mapping[str, Any]] = []
     for name, together in by_file.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -66,6 +67,8 @@ async def serve(settings: Settings, manifests: Sequence[Manifest]) -> None:
     Raises:
         GitOpsError, ClickException: something that is needed from the start is not there.
     """
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)  # a crash in native code says where
     stop = make_stop_event()
     async with contextlib.AsyncExitStack() as stack:
         cluster, _ = await stack.enter_async_context(opened(settings.connection, make=True))

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Surroundings:
     plane: ControlPlane
     namespace: str
     folder: Path
+    started: list[Running] = field(default_factory=list)
 
     def apply(self, *manifests: Mapping[str, Any]) -> None:
         """kubectl apply, in this journey's namespace."""
@@ -43,8 +44,10 @@ class Surroundings:
         """Wait until `claim` holds. Raises AssertionError, which shows every object's conditions."""
         deadline = time.monotonic() + patience
         while not claim():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{what}: not within {patience:.0f} s\n{self.conditions()}\n{self.log()}")
+            gone = [f"{one.name} ended with code {one.process.returncode}" for one in self.started if one.has_failed]
+            if gone or time.monotonic() > deadline:
+                why = ", ".join(gone) or f"not within {patience:.0f} s"
+                raise AssertionError(f"{what}: {why}\n{self.conditions()}\n{self.log()}")
             time.sleep(0.1)
 
     def conditions(self) -> str:
@@ -92,6 +95,7 @@ class Surroundings:
         ]
         environment = clean_environment(self.folder, POD_NAME=name, PYTHONPATH=str(ROOT))
         started = start(command, folder=self.folder, environment=environment, name=name)
+        self.started.append(started)
         started.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
         return started
 

@@ -100,6 +100,11 @@ class Running:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def has_failed(self) -> bool:
+        """Tell whether it ended though nobody stopped it."""
+        return self.process.poll() is not None and not self._killed
+
     def wait_until(self, ready: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Ask `ready` every 30 ms. Raises ProgramFailed: the program ended, or `timeout` seconds went by."""
         deadline = time.monotonic() + timeout

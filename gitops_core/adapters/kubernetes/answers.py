@@ -18,6 +18,7 @@ import re
 
 import msgspec
 
+from gitops_core.decoding import make_decoder
 from gitops_core.domain.objects.texts import abridge, shorten
 from gitops_core.errors import (
     AlreadyExists,
@@ -65,7 +66,7 @@ class Refusal(msgspec.Struct):
     details: Details | None = None
 
 
-_decoder = msgspec.json.Decoder(Refusal)
+_decoder = make_decoder(Refusal)
 # The one message that does not say what it is about: a JSON patch that does not fit.
 _REJECTED = "the server rejected our request due to an error in our request"
 _SECRET = Kind("", "v1", "Secret")

@@ -34,6 +34,7 @@ from gitops_core.adapters.kubernetes.transport import (
     Transport,
     read_until_cut,
 )
+from gitops_core.decoding import make_decoder
 from gitops_core.errors import BadRequest, ClusterUnavailable, KindUnknown, NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import ApiResource, Page, Query, WatchEvent
@@ -48,7 +49,7 @@ LARGEST_PAGE = 2 * MIB
 SMALL = 1 << 16
 """Bytes of an answer that are decoded in the loop."""
 
-_decode = msgspec.json.Decoder(dict[str, Any])
+_decode = make_decoder(dict[str, Any])
 _encode = msgspec.json.Encoder()
 
 

@@ -28,6 +28,7 @@ from gitops_core.adapters.kubernetes.kubeconfig import (
     TokenFileLogin,
     read_token,
 )
+from gitops_core.decoding import decode_json
 from gitops_core.errors import ClusterUnavailable, Forbidden
 from gitops_core.meta import Sensitive
 from gitops_core.runtime.sharing.flights import Flights
@@ -143,7 +144,7 @@ class PluginCredentials:
         plugin = self._login.command
         output = await _run(self._login)
         try:
-            answer = msgspec.json.decode(output, type=_ExecCredential)
+            answer = decode_json(output, _ExecCredential)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise ClusterUnavailable(f"the credential plugin {plugin!r} did not print an ExecCredential") from None
         if answer.kind != "ExecCredential" or answer.api_version != self._login.api_version:

@@ -7,12 +7,12 @@ not fit become Unreadable. Items of lists say no kind of their own; as dicts the
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from gitops_core.adapters.kubernetes.answers import make_error, read_refusal
+from gitops_core.decoding import decode_json, make_decoder
 from gitops_core.errors import ClusterError, ClusterUnavailable
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Page, PartialObject, Query, Unreadable, WatchEvent
@@ -45,28 +45,23 @@ class _Versioned(msgspec.Struct):
     metadata: _Version = _Version()
 
 
-_raw_list = msgspec.json.Decoder(_List[msgspec.Raw])
-_event = msgspec.json.Decoder(_Event)
-_versioned = msgspec.json.Decoder(_Versioned)
-_partial = msgspec.json.Decoder(PartialObject)
+_raw_list = make_decoder(_List[msgspec.Raw])
+_event = make_decoder(_Event)
+_versioned = make_decoder(_Versioned)
+_partial = make_decoder(PartialObject)
 
 
-@lru_cache(maxsize=64)
-def _make_decoders(shape: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
-    return msgspec.json.Decoder(_List[shape]), msgspec.json.Decoder(shape)
-
-
-def _get_decoders(type_: type[T]) -> tuple[msgspec.json.Decoder[_List[T]], msgspec.json.Decoder[T]]:
-    """Return the decoders of a list of `type_`, and of one."""
+def _get_shape(type_: type[T]) -> type[T]:
+    """Return what one object is decoded as: for dict, one whose items have names."""
     shape: Any = dict[str, Any] if type_ is dict else type_
-    return _make_decoders(shape)
+    return shape  # type: ignore[no-any-return]
 
 
 def decode_page(body: bytes, query: Query, type_: type[T]) -> Page[T]:
     """Decode a list. Raises ClusterUnavailable: it is not a list at all."""
-    whole, _ = _get_decoders(type_)
     try:
-        found = whole.decode(body)
+        shape: Any = _get_shape(type_)
+        found = decode_json(body, _List[shape])
         items: list[T | Unreadable] = [*(found.items or ())]
     except (msgspec.MsgspecError, UnicodeDecodeError):
         broken = _decode_raw(body)
@@ -90,7 +85,7 @@ def _decode_raw(body: bytes) -> _List[msgspec.Raw]:
 
 def _decode_one(raw: bytes, query: Query, type_: type[T]) -> T | Unreadable:
     try:
-        return _get_decoders(type_)[1].decode(raw)
+        return decode_json(raw, _get_shape(type_))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _make_unreadable(raw, query.kind, str(error))
 

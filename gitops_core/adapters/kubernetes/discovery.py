@@ -23,6 +23,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from gitops_core.adapters.kubernetes.transport import Answer, Request, Transport
+from gitops_core.decoding import decode_json
 from gitops_core.errors import ClusterUnavailable, KindUnknown
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource
@@ -239,6 +240,6 @@ def _read_entry(group: str, version: str, item: _Resource) -> ApiResource | None
 
 def _decode(answer: Answer, type_: type[T]) -> T:
     try:
-        return msgspec.json.decode(answer.body, type=type_)
+        return decode_json(answer.body, type_)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise ClusterUnavailable("the API server's list of kinds cannot be read") from None

@@ -29,6 +29,7 @@ import msgspec
 import yaml
 
 from gitops_core.adapters.http import find_proxy
+from gitops_core.decoding import convert
 from gitops_core.domain.render.expansion import check_expansion
 from gitops_core.domain.render.manifests import Malformed
 from gitops_core.errors import ClusterError, ClusterUnavailable
@@ -272,7 +273,7 @@ def _parse(text: bytes, name: str) -> Mapping[str, Any]:
     if config is None:
         return {}
     try:
-        msgspec.convert(config, _Shape)
+        convert(config, _Shape)
     except msgspec.ValidationError as error:  # its words name types and places, never values
         raise ConfigurationError(f"{name} is not one: {error}") from None
     checked: Mapping[str, Any] = config

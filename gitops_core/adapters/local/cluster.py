@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Hashable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
 from gitops_core.adapters.local.objects import Objects
 from gitops_core.adapters.local.store import Change, GroupKind, Row, Store
+from gitops_core.decoding import decode_json, make_decoder
 from gitops_core.domain.objects.selectors import Selector, parse_selector, selects
 from gitops_core.domain.objects.writing import Serving
 from gitops_core.errors import BadRequest, ClusterUnavailable, Expired, KindUnknown
@@ -48,7 +48,7 @@ class _LabelledObject(msgspec.Struct):
     metadata: _Labelled
 
 
-_labels_of = msgspec.json.Decoder(_LabelledObject)
+_labels_of = make_decoder(_LabelledObject)
 
 
 class LocalCluster:
@@ -289,28 +289,23 @@ def _make_event(
         return None
     body = change.body
     if change.before is not None and not is_:
-        last = msgspec.json.decode(change.before)
+        last = decode_json(change.before)
         last["metadata"]["resourceVersion"] = str(change.version)
         body = msgspec.json.encode(last)
     kind: Literal["ADDED", "MODIFIED", "DELETED"] = "DELETED" if not is_ else "MODIFIED" if was else "ADDED"
     return WatchEvent(kind, _decode(serving, query, type_, change.key, body), str(change.version))
 
 
-@lru_cache(maxsize=256)
-def _make_decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_)
-
-
 def _decode(serving: Serving, query: Query, type_: type[T], key: ObjectKey, body: bytes) -> T | Unreadable:
     if type_ is dict:
-        whole: Any = serving.show(msgspec.json.decode(body))
+        whole: Any = serving.show(decode_json(body))
         if query.metadata_only:
             whole = {name: whole[name] for name in ("apiVersion", "kind", "metadata")}
         return whole  # type: ignore[no-any-return]
     try:
-        return _make_decoder(cast(Hashable, type_)).decode(body)  # type: ignore[no-any-return]
+        return decode_json(body, type_)
     except msgspec.ValidationError as error:
-        version = msgspec.json.decode(body)["metadata"]["resourceVersion"]
+        version = decode_json(body)["metadata"]["resourceVersion"]
         return Unreadable(ObjectRef(serving.kind, key), version, str(error))
 
 
@@ -326,7 +321,7 @@ def _write_token(version: int, after: ObjectKey) -> str:
 
 def _parse_token(token: str) -> tuple[int, ObjectKey]:
     try:
-        version, namespace, name = msgspec.json.decode(base64.urlsafe_b64decode(token), type=tuple[int, str, str])
+        version, namespace, name = decode_json(base64.urlsafe_b64decode(token), tuple[int, str, str])
     except (ValueError, msgspec.MsgspecError) as error:
         raise BadRequest("the continue token is not one of this cluster") from error
     return version, ObjectKey(namespace, name)

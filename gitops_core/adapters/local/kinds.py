@@ -13,8 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from gitops_core.decoding import decode_json
 from gitops_core.domain.objects.crds import rank_version
 from gitops_core.domain.objects.decoding import Undecodable, decode, write_plain_numbers
 from gitops_core.domain.objects.embedded import find_embedded_faults, read_embedded
@@ -85,7 +84,7 @@ class Builtins:
 
 @cache
 def get_builtins() -> Builtins:
-    return Builtins(msgspec.json.decode((Path(__file__).parent / "builtins.json").read_bytes()))
+    return Builtins(decode_json((Path(__file__).parent / "builtins.json").read_bytes()))
 
 
 def _read_type(stored: Any, types: Mapping[str, Atom]) -> Type:

@@ -14,6 +14,7 @@ import msgspec
 
 from gitops_core.adapters.local.kinds import CRD, NAMESPACE, get_builtins, list_servings
 from gitops_core.adapters.local.store import Row, Store
+from gitops_core.decoding import decode_json
 from gitops_core.domain.objects.crds import establish
 from gitops_core.domain.objects.decoding import Undecodable, read_sent
 from gitops_core.domain.objects.objectmeta import FOREGROUND, ORPHAN
@@ -92,7 +93,7 @@ class Objects:
         if self._custom is None or version != self._seen:
             self._seen = version
             rows = self.store.list_page(f"{CRD.kind}.{CRD.group}", "", "", ObjectKey("", ""), -1)
-            crds = [msgspec.json.decode(row.body) for row in rows]
+            crds = [decode_json(row.body) for row in rows]
             self._custom = {serving.kind: (serving, res) for crd in crds for serving, res in list_servings(crd)}
         return self._custom
 
@@ -105,7 +106,7 @@ class Objects:
         body = self.store.get(serving.group_kind, key if serving.namespaced else ObjectKey("", key.name))
         if body is None:
             return None, b""
-        return serving.show(msgspec.json.decode(body)), body
+        return serving.show(decode_json(body)), body
 
     # writing
 
@@ -218,7 +219,7 @@ class Objects:
     ) -> Object:
         """Write what changed, and let follow from it what has to. The object as it is shown from now on."""
         new = serving.keep(new)
-        if body and is_identical(new, msgspec.json.decode(body)):
+        if body and is_identical(new, decode_json(body)):
             return serving.show(new)
         if dry_run:
             return serving.show(new)
@@ -262,9 +263,7 @@ class Objects:
             self._drop(serving, live, body)
             return
         is_marked = metadata.get("deletionTimestamp") and finalizers == (metadata.get("finalizers") or [])
-        if not is_marked or not is_identical(
-            serving.keep(live), msgspec.json.decode(body)
-        ):  # another version drops fields
+        if not is_marked or not is_identical(serving.keep(live), decode_json(body)):  # another version drops fields
             live, body = self._mark(serving, live, body, finalizers)
         self._clean(serving, live, body)
 
@@ -308,7 +307,7 @@ class Objects:
     def _delete_row(self, row: Row, propagation: Propagation = "Background") -> None:
         body = self.store.get(row.kind, row.key)
         if body is not None:
-            live = msgspec.json.decode(body)
+            live = decode_json(body)
             self._delete(self._find_stored_serving(live), live, body, propagation)
 
     def _find_stored_serving(self, live: Manifest) -> Serving:
@@ -324,7 +323,7 @@ class Objects:
 
     def _drop(self, serving: Serving, live: Object, body: bytes) -> None:
         """Remove the object, and everything that cannot be without it."""
-        last = msgspec.json.decode(body)
+        last = decode_json(body)
         uid = live["metadata"]["uid"]
         self.store.drop(serving.group_kind, last, body)
         live["metadata"]["resourceVersion"] = last["metadata"]["resourceVersion"]
@@ -354,18 +353,18 @@ class Objects:
         body = self.store.get(row.kind, row.key)
         if body is None:
             return
-        references = msgspec.json.decode(body)["metadata"].get("ownerReferences") or ()
+        references = decode_json(body)["metadata"].get("ownerReferences") or ()
         gone, going = set(), set()
         for reference in references:
             owner = self.store.find_by_uid(reference["uid"])
             if owner is None or owner.key.namespace not in ("", row.key.namespace):
                 gone.add(reference["uid"])
-            elif FOREGROUND in (msgspec.json.decode(owner.body)["metadata"].get("finalizers") or ()):
+            elif FOREGROUND in (decode_json(owner.body)["metadata"].get("finalizers") or ()):
                 going.add(reference["uid"])
         if len(gone) + len(going) < len(references):
             if gone or going:
                 self._disown(row, gone | going)
-        elif going and self.store.list_owned_by(msgspec.json.decode(body)["metadata"]["uid"]):
+        elif going and self.store.list_owned_by(decode_json(body)["metadata"]["uid"]):
             self._delete_row(row, "Foreground")
         elif references:
             self._delete_row(row)
@@ -374,7 +373,7 @@ class Objects:
         body = self.store.get(row.kind, row.key)
         if body is None:
             return
-        live = msgspec.json.decode(body)
+        live = decode_json(body)
         kept = [reference for reference in live["metadata"]["ownerReferences"] if reference["uid"] not in owners]
         metadata = {**live["metadata"], "ownerReferences": kept}
         if not kept:
@@ -389,11 +388,11 @@ class Objects:
         owner = self.store.find_by_uid(uid)
         if owner is None:
             return
-        live = msgspec.json.decode(owner.body)
+        live = decode_json(owner.body)
         if FOREGROUND not in (live["metadata"].get("finalizers") or ()):
             return
         for row in self.store.list_owned_by(uid):
-            for reference in msgspec.json.decode(row.body)["metadata"].get("ownerReferences") or ():
+            for reference in decode_json(row.body)["metadata"].get("ownerReferences") or ():
                 if reference["uid"] == uid and reference.get("blockOwnerDeletion"):
                     return
         self._release(self._find_stored_serving(live), live, owner.body, FOREGROUND)
@@ -415,7 +414,7 @@ class Objects:
         if self.store.list_page(group_kind, "", "", ObjectKey("", ""), 1):
             return
         for row in self.store.list_page(f"{CRD.kind}.{CRD.group}", "", "", ObjectKey("", ""), -1):
-            live = msgspec.json.decode(row.body)
+            live = decode_json(row.body)
             if _get_defined(live) == group_kind and CRD_CLEANUP in (live["metadata"].get("finalizers") or ()):
                 self._release(self.find_serving(CRD), live, row.body, CRD_CLEANUP)
 

@@ -17,6 +17,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gitops_core.adapters.http import parse_retry_after
 from gitops_core.adapters.oci.challenges import Challenge, parse_challenges
+from gitops_core.decoding import decode_json
 from gitops_core.errors import ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 from gitops_core.gotemplate.printing import text_of
 from gitops_core.meta import Sensitive
@@ -98,7 +99,7 @@ def explain_connection(error: Exception, proxy: Sensitive | None) -> str:
 def _read_cause(answer: Answer) -> str:
     """Return what the registry reports as wrong, in go-containerregistry's words. The body itself is never quoted."""
     try:
-        errors = msgspec.json.decode(answer.body, type=_ErrorAnswer).errors or []
+        errors = decode_json(answer.body, _ErrorAnswer).errors or []
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         errors = []
     said = [f"{e.code}: {e.message}" + (f"; {text_of(e.detail)}" if e.detail is not None else "") for e in errors]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from gitops_core.decoding import make_decoder
 from gitops_core.recent import Recent
 
 LONGEST_TAG = 128
@@ -35,7 +36,7 @@ class _Tags(msgspec.Struct):
     errors: Any = None
 
 
-_DECODER = msgspec.json.Decoder(_Tags)
+_DECODER = make_decoder(_Tags)
 
 
 def read_tags(body: bytes) -> list[str]:

@@ -21,6 +21,7 @@ import msgspec
 
 from gitops_core.adapters.oci.answers import Answer, make_failure
 from gitops_core.adapters.oci.challenges import Challenge, belongs, may_be_asked
+from gitops_core.decoding import decode_json
 from gitops_core.errors import RegistryDenied, RegistryUnavailable
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials, RegistryAccess
@@ -137,7 +138,7 @@ class Tokens:
             raise RegistryUnavailable(str(error)) if answer.status == HTTPStatus.NOT_FOUND else error
         where = urlsplit(wanted.realm).netloc
         try:
-            said = msgspec.json.decode(answer.body, type=_TokenAnswer)
+            said = decode_json(answer.body, _TokenAnswer)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise RegistryUnavailable(f"the token server {where} answered with something else than a token") from None
         value = said.token or said.access_token

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from gitops_core.decoding import decode_json
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Manifest
 
@@ -94,7 +95,7 @@ def substitute(build: bytes, stood_in: Affixes, wanted: Affixes) -> tuple[Manife
     """Return the objects of the shared build with the real values in place of the stand-ins."""
     escaped = Affixes(*(json.dumps(value)[1:-1] for value in wanted))
     text = replace_text(build.decode(), stood_in, escaped)
-    return tuple(msgspec.json.decode(text.encode(), type=list[dict[str, object]]))
+    return tuple(decode_json(text.encode(), list[dict[str, object]]))
 
 
 def replace_text(text: str, stood_in: Affixes, wanted: Affixes) -> str:
@@ -113,7 +114,7 @@ class _Named(msgspec.Struct):
 
 
 def _list_names(build: bytes) -> set[str]:
-    return {item.metadata.name for item in msgspec.json.decode(build, type=list[_Named])}
+    return {item.metadata.name for item in decode_json(build, list[_Named])}
 
 
 def merge_overlay(document: Mapping[str, object], affixes: Affixes, fields: Iterable[tuple[str, object]]) -> Manifest:

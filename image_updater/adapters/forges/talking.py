@@ -21,6 +21,7 @@ import msgspec
 from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, parse_retry_after, read_body
+from gitops_core.decoding import decode_json, make_decoder
 from gitops_core.meta import Sensitive
 from image_updater.domain.forges.pullrequests import PullRequest
 from image_updater.errors import ForgeDenied, ForgeUnavailable
@@ -114,8 +115,8 @@ class Talk:
             raise self._make_failure(request, status, headers, content)
         try:
             if len(content) <= SMALL:
-                return msgspec.json.decode(content, type=type_)
-            return await asyncio.to_thread(msgspec.json.decode, content, type=type_)
+                return decode_json(content, type_)
+            return await asyncio.to_thread(make_decoder(type_).decode, content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise ForgeUnavailable(f"{request}: the answer is not what a forge's API says") from None
 
@@ -205,7 +206,7 @@ def _read_cause(content: bytes) -> str:
     if len(content) > LARGEST_COMPLAINT:
         return ""
     try:
-        complaint = msgspec.json.decode(content, type=_Complaint)
+        complaint = decode_json(content, _Complaint)
         words = [
             *_list_words(complaint.message),
             *_list_words(complaint.errors),

@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from gitops_core.decoding import decode_json
 from image_updater.api import ImageRef
 from image_updater.domain.files.sightings import Change
 
@@ -205,7 +206,7 @@ def read_trailer(body: str) -> Trailer | None:
     if begin < 0 or end < 0 or end - begin > 2 * LONGEST_TRAILER:
         return None
     try:
-        trailer = msgspec.json.decode(body[begin + len(BEGIN) : end].encode(), type=Trailer)
+        trailer = decode_json(body[begin + len(BEGIN) : end].encode(), Trailer)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
     return trailer if all(1 <= len(version) <= 2 for version in trailer.versions.values()) else None

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from gitops_core.decoding import decode_json
 from image_updater.errors import GuardInvalid
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def explain_refusal(claims: Iterable[SignedClaim], digest: str, keys: Iterable[P
 def read_bundle(body: bytes) -> tuple[SignedClaim, ...]:
     """Return the claims of a Sigstore bundle; () for one that holds no DSSE envelope, or is none."""
     try:
-        envelope = msgspec.json.decode(body, type=_Bundle).dsse_envelope
+        envelope = decode_json(body, _Bundle).dsse_envelope
         if envelope is None:
             return ()
         payload = _encode(envelope.payload_type, base64.b64decode(envelope.payload, validate=True))
@@ -151,7 +152,7 @@ def _read_digests(payload: bytes) -> tuple[str, ...]:
 
 
 def _read_simple_signing(payload: bytes) -> tuple[str, ...]:
-    critical = msgspec.json.decode(payload, type=_SimpleSigning).critical
+    critical = decode_json(payload, _SimpleSigning).critical
     return (critical.image.docker_manifest_digest,) if critical.type == SIMPLE_SIGNING else ()
 
 
@@ -162,7 +163,7 @@ def _read_envelope(payload: bytes) -> tuple[str, ...]:
     _, _, body = rest.partition(b" ")
     if payload != _encode(type_.decode(), body) or type_.decode() != _IN_TOTO:
         return ()
-    statement = msgspec.json.decode(body, type=_Statement)
+    statement = decode_json(body, _Statement)
     if statement.predicate_type != SIGN_PREDICATE or not statement.type.startswith(_STATEMENT):
         return ()
     return tuple(f"{algorithm}:{value}" for subject in statement.subject for algorithm, value in subject.digest.items())

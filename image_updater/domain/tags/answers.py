@@ -12,6 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from gitops_core.api.fields import NamespacedReference
+from gitops_core.decoding import decode_json
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectMeta, Wire
 from image_updater.api import ImagePolicy, ImagePolicySpec, PolicyChoice, TagFilter
@@ -45,7 +46,7 @@ def answer_line(line: bytes) -> bytes:
     b'{"reason":"InvalidLine",'
     """
     try:
-        question = msgspec.json.decode(line, type=Question)
+        question = decode_json(line, Question)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return msgspec.json.encode(Answer(reason=INVALID, message=f"not a question: {error}"))
     return msgspec.json.encode(answer(question))

@@ -21,6 +21,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from gitops_core.decoding import decode_json
 from image_updater.domain.tags.history import SeenTag
 
 LIMIT = 900 * 1024
@@ -83,7 +84,7 @@ def decode(data: bytes) -> Checkpoint:
         text = unpacker.decompress(data, LONGEST)
         if unpacker.unconsumed_tail or not unpacker.eof:
             raise CheckpointInvalid("it is cut off or too long")
-        record = msgspec.json.decode(text, type=_Record)
+        record = decode_json(text, _Record)
         if record.version != VERSION:
             raise CheckpointInvalid(f"it is of version {record.version}")
         return _build_checkpoint(record)

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from gitops_core.api import LabelSelector
+from gitops_core.decoding import convert
 from gitops_core.meta import Manifest
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.tags.filters import PatternInvalid, compile_pattern
@@ -169,7 +170,7 @@ def _rate(reference: Mapping[str, Any], application: Manifest, note: Note) -> in
     selector = reference.get("labelSelectors")
     try:
         fits = compile_glob(pattern).search(name.encode()) is not None
-        wanted = msgspec.convert(selector, LabelSelector) if selector else None
+        wanted = convert(selector, LabelSelector) if selector else None
         if not fits or not selects(wanted, {str(key): str(value) for key, value in labels.items()}):
             return 0
     except PatternInvalid:

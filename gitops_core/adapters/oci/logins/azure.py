@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gitops_core.adapters.oci.logins.login import CONNECT, READ, Login, SdkMissing, shorten_message
+from gitops_core.decoding import decode_json
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials
@@ -92,10 +93,10 @@ def exchange(registry: str, token: Sensitive) -> Login:
     if status != requests.codes.ok:
         raise CredentialsInvalid(f"POST {url}: the registry refuses this identity: HTTP {status}")
     try:
-        refresh = msgspec.json.decode(body, type=_Exchanged).refresh_token
+        refresh = decode_json(body, _Exchanged).refresh_token
         claims = refresh.split(".")[1]
         padded = base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
-        expires = datetime.fromtimestamp(msgspec.json.decode(padded, type=_Claims).exp, UTC)
+        expires = datetime.fromtimestamp(decode_json(padded, _Claims).exp, UTC)
     except (msgspec.MsgspecError, ValueError, LookupError, OverflowError, OSError, RecursionError):
         raise CredentialsInvalid(f"POST {url}: the answer is no refresh token") from None
     return Login(Credentials(USER, Sensitive(refresh)), expires)
