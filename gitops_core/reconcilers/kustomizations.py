@@ -26,6 +26,7 @@ from gitops_core.domain.render.variables import substitute_all, weigh_substituti
 from gitops_core.domain.sync import contests, dependencies, inventory, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import list_applied_revisions
+from gitops_core.domain.sync.ignoring import IgnoreRules
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.normalization import normalize
 from gitops_core.domain.sync.ownership import Ownership, add_metadata
@@ -44,11 +45,21 @@ from gitops_core.domain.sync.progress import (
 )
 from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, list_confirmations
 from gitops_core.domain.sync.targets import find_kubeconfig
-from gitops_core.errors import GitBusy, GitError, GitOpsError, ManifestInvalid, Postponed, StalledError, TransientError
+from gitops_core.errors import (
+    ClusterUnavailable,
+    GitBusy,
+    GitError,
+    GitOpsError,
+    ManifestInvalid,
+    Postponed,
+    StalledError,
+    TransientError,
+)
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Overlay, Renderer
 from gitops_core.reconcilers.applying import Applier, PruneFailed, SyncFailed, is_terminating
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by_kind
+from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.sources import NAMED_BY
 from gitops_core.reconcilers.targets import Targets
@@ -58,7 +69,6 @@ from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome, Platform
 from gitops_core.runtime.sharing.computing import estimate_weight
 
-HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"
 
 
@@ -82,12 +92,13 @@ class KustomizationReconciler:
     platform: Platform
     folders: Folders
     renderer: Renderer
+    evaluator: Evaluator
     targets: Targets
     _memory: dict[ObjectKey, _Memory] = field(default_factory=dict)
     _waits: dict[ObjectKey, Progress] = field(default_factory=dict)
 
     async def reconcile(self, wanted: Kustomization) -> Outcome:
-        refuse_unsupported(wanted, HARMLESS, {NAMED_BY: self.folders.kinds})
+        refuse_unsupported(wanted, acts_on={NAMED_BY: self.folders.kinds})
         source, artifact = await self._get_source(wanted)
         limit = asyncio.timeout(get_timeout(wanted.spec))
         async with self.targets.open(wanted) as applier:
@@ -102,6 +113,7 @@ class KustomizationReconciler:
                 attempt.fail("ReconciliationFailed", f"timed out: {attempt.progress}")
 
     async def _sync(self, attempt: Attempt, source: Resource) -> Outcome:
+        await self.evaluator.check(attempt)
         await self._check_dependencies(attempt)
         attempt.variables = await self._read_variables(attempt)
         identity, progress = _make_identity(attempt), self._waits.pop(attempt.wanted.key, None)
@@ -127,11 +139,20 @@ class KustomizationReconciler:
         return source, artifact
 
     async def _check_dependencies(self, attempt: Attempt) -> None:
-        for key in dependencies.list_dependencies(attempt.wanted):
-            dependency = await self.platform.objects.get(Kustomization, key)
-            if why := dependencies.explain_unready(attempt.wanted, key, dependency, attempt.revision):
+        wanted = attempt.wanted
+        for key, named in zip(dependencies.list_dependencies(wanted), wanted.spec.depends_on, strict=True):
+            if why := await self._explain_dependency(attempt, key, named.ready_expr):
                 await self._refuse_cycle(attempt)
                 attempt.postpone(why)
+
+    async def _explain_dependency(self, attempt: Attempt, key: ObjectKey, expression: str) -> str:
+        """Explain why a dependency is not ready; "" when it is."""
+        dependency = await self.platform.objects.get(Kustomization, key)
+        if dependency is None:
+            return dependencies.explain_absence(key)
+        if expression:
+            return await self.evaluator.explain_dependency(attempt, key, expression, dependency)
+        return dependencies.explain_unready(attempt.wanted, key, dependency, attempt.revision)
 
     async def _refuse_cycle(self, attempt: Attempt) -> None:
         """Raise StalledError if what is waited for waits for this one."""
@@ -171,6 +192,10 @@ class KustomizationReconciler:
             attempt.fail("ReconciliationFailed", message)
         try:
             scoped = await attempt.applier.scope(rendered)
+        except ClusterUnavailable as error:
+            if not attempt.applier.target:  # ours will be back in a moment: no reason to wait for retryInterval
+                raise
+            attempt.fail_sync(error)
         except SyncFailed as error:
             attempt.fail_sync(error)
         return await self._decide(attempt, scoped)
@@ -196,6 +221,7 @@ class KustomizationReconciler:
         names = list_confirmations(attempt.revision, list_applied_revisions(wanted.status), wanted.metadata.generation)
         try:
             known, limit = _parse_inventory(wanted.status), PruneLimit.of(annotations)
+            ignore = IgnoreRules.parse(wanted.spec.ignore)
             return await self.platform.compute.run(
                 estimate_weight(scoped),
                 lambda: plan_sync(
@@ -205,6 +231,7 @@ class KustomizationReconciler:
                     prune=wanted.spec.prune,
                     limit=limit,
                     confirmed=annotations.get(CONFIRM, "").strip() in names,
+                    ignore=ignore,
                 ),
             )
         except PruneGuarded as error:
@@ -260,8 +287,11 @@ class KustomizationReconciler:
     async def _carry_out(self, attempt: Attempt, progress: Progress) -> tuple[Progress, Lives]:
         """Apply a stage, and prune with the last one. Also returns what was seen of the objects."""
         attempt.phase = "Detecting drift"
+        clock = self.platform.clock
+        if left := await self._clear(attempt, progress):
+            return progress.begin_clearing(left, clock.monotonic()), left
         applied = await self._apply(attempt, progress)
-        progress, clock = progress.add_applied(applied), self.platform.clock
+        progress = progress.add_applied(applied)
         if progress.stage.awaits == "served":
             refs = [one.ref for one in applied if one.change != "skipped"]
             there = {one.ref: one.live for one in applied if is_there(one.live, clock.now())}
@@ -272,6 +302,13 @@ class KustomizationReconciler:
         self._memory[attempt.wanted.key] = _Memory(target, attempt.wanted.metadata.uid, progress.fingerprint, imprints)
         healthy = choose_targets(attempt.wanted, progress, attempt.applier.ownership)
         return progress.drop_objects().begin_waiting(healthy, clock.monotonic()), {one.ref: one.live for one in applied}
+
+    async def _clear(self, attempt: Attempt, progress: Progress) -> Mapping[ObjectRef, Manifest]:
+        """Delete what the stage makes anew; return what is there still."""
+        try:
+            return await attempt.applier.clear(progress.predictions[action.ref] for action in progress.stage.actions)
+        except GitOpsError as error:
+            attempt.fail_sync(error)
 
     async def _apply(self, attempt: Attempt, progress: Progress) -> Sequence[Applied]:
         predictions = [progress.predictions[action.ref] for action in progress.stage.actions]
@@ -332,21 +369,25 @@ class KustomizationReconciler:
     async def _look(self, attempt: Attempt, progress: Progress, lives: Lives) -> tuple[Verdict, Lives]:
         """Judge what a stage awaits, with what of it was not seen yet. Also returns all that was seen by now."""
         applier, awaited = attempt.applier, progress.awaited or ()
-        awaits_health = progress.stage.awaits == "healthy"
+        awaits_health = progress.awaits == "healthy"
         attempt.phase = "Running health checks" if awaits_health else "Detecting drift"
         lives = {**lives, **await applier.read_lives(ref for ref in awaited if ref not in lives)}
-        unserved = {} if awaits_health else await applier.find_unserved({ref: lives[ref] for ref in awaited})
-        return judge(progress, lives, unserved, self.platform.clock.now()), lives
+        unserved = (
+            {} if progress.awaits != "served" else await applier.find_unserved({ref: lives[ref] for ref in awaited})
+        )
+        judged = await self.evaluator.judge(attempt, {ref: lives[ref] for ref in awaited}) if awaits_health else {}
+        return judge(progress, lives, unserved, self.platform.clock.now(), judged), lives
 
     def _refuse_failure(self, attempt: Attempt, progress: Progress, verdict: Verdict) -> None:
         """Fail where what is waited for will not come, or has not come in time."""
         now = self.platform.clock.monotonic()
         took, waited = now - progress.since, now - progress.awaited_since
         is_late = took >= get_timeout(attempt.wanted.spec)
-        if progress.stage.awaits == "served" and is_late:
+        if is_late and progress.awaits != "healthy":
             self._memory.pop(attempt.wanted.key, None)
             ref, state = next(iter(verdict.waiting.items()))
-            cause = f"{ref} is not ready after {write_duration(took)}: {state.message}"
+            still = "there still, to be made anew," if progress.awaits == "gone" else "not ready"
+            cause = f"{ref} is {still} after {write_duration(took)}: {state.message}"
             attempt.fail("ReconciliationFailed", "\n".join((cause, *attempt.take_changes())))
         if verdict.failed:
             attempt.fail_health(waited, f"failed early due to stalled resources: {tell_states(verdict.failed)}")
@@ -359,7 +400,7 @@ class KustomizationReconciler:
         self._waits[wanted.key] = progress.keep_waiting(verdict.waiting)
         attempt.tell_changes()
         conditions: tuple[Condition, ...] = ()
-        if progress.stage.awaits == "healthy":
+        if progress.awaits == "healthy":
             conditions = (Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress),)
         delay = plan_next_look(progress, wanted, verdict, lives, attempt.applier.ownership, now)
         return attempt.report_waiting(delay, verdict.waiting, *conditions)
@@ -398,7 +439,8 @@ class KustomizationReconciler:
         asked = wanted.metadata.deletion_timestamp
         waited = (self.platform.clock.now() - asked).total_seconds() if asked else 0.0
         if waited < get_timeout(wanted.spec):
-            raise TransientError(f"waiting for termination of {', '.join(left)}", reason="Progressing", retry_after=2.0)
+            text = f"waiting for termination of {', '.join(left)}"
+            raise TransientError(text, reason="Progressing", retry_after=2.0).record_as("None", {})
         text = "failed to wait for resources termination"
         self.platform.events.emit(wanted, "Warning", "ReconciliationFailed", f"{text}: {', '.join(left)}", {})
 
@@ -406,7 +448,8 @@ class KustomizationReconciler:
 def _make_unready(wanted: Kustomization, message: str) -> TransientError:
     """Return an error without an Event, as nobody did anything wrong; the source's change wakes us."""
     delay = get_retry_interval(wanted.spec)
-    return TransientError(message, reason="ArtifactFailed", retry_after=delay).record_as("None", {})
+    error = TransientError(message, reason="ArtifactFailed", retry_after=delay).record_as("None", {})
+    return error.carry(wanted.status, Condition(type="Reconciling", status="False"))
 
 
 def _about(wanted: Kustomization) -> Mapping[str, str]:
@@ -426,13 +469,15 @@ def _make_overlay(wanted: Kustomization) -> Overlay:
     lists = {
         "images": msgspec.to_builtins(spec.images),
         "patches": msgspec.to_builtins(spec.patches),
-        "components": list(spec.components),
+        "components": [] if spec.ignore_missing_components else list(spec.components),
+        "buildMetadata": list(spec.build_metadata),
     }
     return Overlay(
         namespace=spec.target_namespace or "",
         name_prefix=spec.name_prefix or "",
         name_suffix=spec.name_suffix or "",
         fields=tuple((name, items) for name, items in lists.items() if items),
+        optional_components=spec.components if spec.ignore_missing_components else (),
     )
 
 
@@ -443,7 +488,7 @@ def _mark(manifest: Manifest, ownership: Ownership, common: CommonMetadata | Non
 
 
 def _compute_fingerprint(plan: SyncPlan) -> str:
-    return _hash((action.manifest, action.create_only, action.take_over) for action in plan.actions)
+    return _hash((one.manifest, one.create_only, one.take_over, one.ignored) for one in plan.actions)
 
 
 def _hash(items: Iterable[object]) -> str:

@@ -5,6 +5,7 @@
     Failed        its controller gave up
     Current       done
     NotFound      there is no such object
+    Unknown       nobody can say (expressions.py)
 
 The generic rules come first (generation, conditions Reconciling and Stalled), then the rule of the kind; a kind without
 one is Current when its Ready condition is, or when it has none.
@@ -20,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from gitops_core.meta import Kind, Manifest
 
-HealthStatus = Literal["Current", "InProgress", "Failed", "Terminating", "NotFound"]
+HealthStatus = Literal["Current", "InProgress", "Failed", "Terminating", "NotFound", "Unknown"]
 SCHEDULE_WINDOW = timedelta(seconds=15)
 NO_DEADLINE = 2**31 - 1
 
@@ -46,7 +47,8 @@ def judge_health(live: Manifest | None, now: datetime) -> Health:
     return _judge_by_condition(live)
 
 
-def _judge_generic(live: Manifest) -> Health | None:
+def judge_generation(live: Manifest) -> Health | None:
+    """Judge an object that is being deleted, or whose controller has not seen its generation yet; None for others."""
     metadata = _get_mapping(live.get("metadata"))
     if metadata.get("deletionTimestamp"):
         return Health("Terminating", "Resource scheduled for deletion")
@@ -54,6 +56,12 @@ def _judge_generic(live: Manifest) -> Health | None:
     if generation is not None and observed is not None and generation != observed:
         text = f"{live['kind']} generation is {generation}, but latest observed generation is {observed}"
         return Health("InProgress", text)
+    return None
+
+
+def _judge_generic(live: Manifest) -> Health | None:
+    if (early := judge_generation(live)) is not None:
+        return early
     for condition in _list_conditions(live):
         if condition.get("status") == "True" and condition.get("type") == "Reconciling":
             return Health("InProgress", _read_text(condition, "message"))
