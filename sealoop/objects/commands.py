@@ -211,7 +211,7 @@ def delete(
     Objects with finalizers are gone when their controllers have cleaned up; Ctrl-C stops the waiting, not the deletion.
     """
     _check_what(words, files, selector, everything)
-    limit = _parse_seconds(timeout)
+    limit = parse_seconds(timeout)
 
     async def work() -> int:
         from sealoop.objects.deleting import Deleting, delete_all
@@ -249,7 +249,7 @@ def _check_what(words: Sequence[str], files: Sequence[str], selector: str, every
         raise click.UsageError("-l chooses some, --all takes all: leave one out")
 
 
-def _parse_seconds(duration: str | None) -> float | None:
+def parse_seconds(duration: str | None) -> float | None:
     from gitops_core.meta import parse_duration
 
     try:
