@@ -276,7 +276,7 @@ class KustomizationReconciler:
             if verdict.gone:
                 progress, lives = progress.repeat_stage(verdict.gone), {}
             elif verdict.waiting:
-                self._refuse_failure(attempt, progress, verdict)
+                await self._refuse_failure(attempt, progress, verdict, lives)
                 return self._wait(attempt, progress, verdict, lives)
             elif progress.is_last:
                 took = self.platform.clock.monotonic() - progress.awaited_since
@@ -378,7 +378,7 @@ class KustomizationReconciler:
         judged = await self.evaluator.judge(attempt, {ref: lives[ref] for ref in awaited}) if awaits_health else {}
         return judge(progress, lives, unserved, self.platform.clock.now(), judged), lives
 
-    def _refuse_failure(self, attempt: Attempt, progress: Progress, verdict: Verdict) -> None:
+    async def _refuse_failure(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> None:
         """Fail where what is waited for will not come, or has not come in time."""
         now = self.platform.clock.monotonic()
         took, waited = now - progress.since, now - progress.awaited_since
@@ -389,10 +389,11 @@ class KustomizationReconciler:
             still = "there still, to be made anew," if progress.awaits == "gone" else "not ready"
             cause = f"{ref} is {still} after {write_duration(took)}: {state.message}"
             attempt.fail("ReconciliationFailed", "\n".join((cause, *attempt.take_changes())))
-        if verdict.failed:
-            attempt.fail_health(waited, f"failed early due to stalled resources: {tell_states(verdict.failed)}")
-        if is_late:
-            attempt.fail_health(waited, f"timeout waiting for: {tell_states(verdict.waiting)}")
+        if verdict.failed or is_late:
+            states = verdict.failed or verdict.waiting
+            causes = await attempt.applier.find_causes({ref: lives.get(ref) for ref in states})
+            why = "failed early due to stalled resources" if verdict.failed else "timeout waiting for"
+            attempt.fail_health(waited, f"{why}: {tell_states(states, causes)}")
 
     def _wait(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> Outcome:
         """Return without having waited: what comes wakes the Kustomization, and it goes on from here."""
