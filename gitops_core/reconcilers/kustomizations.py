@@ -483,9 +483,9 @@ def _make_overlay(wanted: Kustomization) -> Overlay:
 
 
 def _mark(manifest: Manifest, ownership: Ownership, common: CommonMetadata | None) -> Manifest:
-    """Return `manifest` with the owner's mark, and the common metadata, which wins."""
-    manifest = ownership.add_mark(manifest)
-    return add_metadata(manifest, common.labels, common.annotations) if common else manifest
+    """Return `manifest` with the common metadata, and the owner's mark, which wins: what is ours must be pruned."""
+    with_metadata = add_metadata(manifest, common.labels, common.annotations) if common else manifest
+    return ownership.add_mark(with_metadata)
 
 
 def _compute_fingerprint(plan: SyncPlan) -> str:

@@ -11,7 +11,7 @@ The generic rules come first (generation, conditions Reconciling and Stalled), t
 one is Current when its Ready condition is, or when it has none.
 
 Source: kubernetes-sigs/cli-utils, kstatus; fluxcd/pkg, runtime/statusreaders (Jobs); argo-cd, resource_customizations
-(Rollouts, Canaries, Certificates, SealedSecrets, ExternalSecrets; what it calls Degraded is waited for where it may heal).
+(Rollouts, Canaries, Certificates and others; what it calls Degraded is waited for where it may heal).
 """
 
 from __future__ import annotations
