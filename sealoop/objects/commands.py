@@ -9,7 +9,7 @@ Exit codes: 0 done, 1 something failed, 2 the command line makes no sense, 130 i
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, cast
 
 import click
@@ -34,8 +34,12 @@ _dry_run = click.option(
 )
 
 
-def run(work: Coroutine[Any, Any, int]) -> None:
-    """Run a command to the end of the process: its failures become one line and exit code 1."""
+def run(work: Coroutine[Any, Any, int], find_code: Callable[[], int] = lambda: 0) -> None:
+    """Run a command to the end of the process: its failures become one line and exit code 1.
+
+    Args:
+        find_code: the exit code when nothing failed.
+    """
     import asyncio
     import logging
 
@@ -50,7 +54,7 @@ def run(work: Coroutine[Any, Any, int]) -> None:
         raise click.ClickException(make_visible(str(error))) from error
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(1 if failures else 0)
+    sys.exit(1 if failures else find_code())
 
 
 @click.command(

@@ -1,4 +1,4 @@
-"""`sealoop tree` and `trace`: only the words of the command line; tracing.py does it."""
+"""`sealoop plan`, `tree` and `trace`: only the words of the command line; previewing.py and tracing.py do it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,47 @@ _namespace = click.option(
     "-n", "--namespace", metavar="NAME", help="Use this namespace. Default: the kubeconfig context's, or default."
 )
 _output = click.option("-o", "--output", type=click.Choice(["json"]), help="Print in this format. Default: text.")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sealoop plan ks/app --checkout .
+  sealoop plan -f clusters/prod/app.yaml -o markdown
+
+Exit codes: 0 nothing would change, 3 something would, 1 it would fail."""
+)
+@connection_options
+@click.argument("words", nargs=-1, metavar="[ks NAME | ks/NAME]")
+@click.option("-f", "--filename", "file", metavar="FILE", help="Read the Kustomization from this file.")
+@click.option("--checkout", metavar="DIR", default=".", show_default=True, help="The files of its source.")
+@_namespace
+@click.option("-o", "--output", type=click.Choice(["json", "markdown"]), help="Print in this format. Default: text.")
+def plan(
+    connection: Connection,
+    words: Sequence[str],
+    file: str | None,
+    checkout: str,
+    namespace: str | None,
+    output: str | None,
+) -> None:
+    """Show what a Kustomization would do with the files of a checkout, and write nothing.
+
+    The API server is asked what it would make of every object. Values of Secrets are not shown.
+    """
+    if bool(words) == bool(file) or len(words) > 2:
+        raise click.UsageError("say which Kustomization: ks/NAME, or -f FILE")
+    changes = 0
+
+    async def work() -> int:
+        nonlocal changes
+        from sealoop.objects.previewing import preview
+
+        async with opened(connection) as (cluster, usual):
+            changes = await preview(cluster, words, file, checkout, namespace or usual, output or "text")
+        return 0
+
+    run(work(), lambda: 3 if changes else 0)
 
 
 @click.command(
