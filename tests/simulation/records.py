@@ -272,9 +272,13 @@ class Chronicle:
         if any(one.digest != two.digest and after < start + two.at <= until for one, two in pairwise(named)):
             return True
         told = self.answered.get((image, found.tag), ())
-        others = [each.at for each in told if each.digest != found.digest]
-        since = [each.at for each in told if each.digest == found.digest and -0.001 < start + each.at - until < GRACE]
-        return any(other < at for other in others for at in since)
+        another = False  # also in the same instant, before
+        for each in told:
+            if each.digest != found.digest:
+                another = True
+            elif another and -0.001 < start + each.at - until < GRACE:
+                return True
+        return False
 
     # what processes were told
 
