@@ -1,6 +1,7 @@
 """The face of gitops_core: what it reconciles, and what wakes what.
 
 GitRepository    its Secret (those labelled reconcile.fluxcd.io/watch=Enabled)
+OCIRepository    its Secrets, and the ServiceAccount that it names with its Secrets
 Receiver         likewise
 Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled),
                  and while it waits for them its objects
@@ -11,18 +12,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gitops_core.api import KINDS, GitRepository, Kustomization, Receiver
+from gitops_core.api import KINDS, GitRepository, Kustomization, OCIRepository, Receiver
 from gitops_core.domain.sync.dependencies import get_source_name, list_dependencies
 from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
 from gitops_core.domain.sync.targets import find_kubeconfig
 from gitops_core.meta import ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Clock, Cluster, Compute, Pushes, Query, Renderer
+from gitops_core.ports import (
+    Artifacts,
+    Clock,
+    CloudLogins,
+    Cluster,
+    Compute,
+    NoArtifacts,
+    NoCloudLogins,
+    Pushes,
+    Query,
+    Renderer,
+)
 from gitops_core.reconcilers import (
     Folders,
     GitRepositoryReconciler,
     GitSource,
     KustomizationReconciler,
+    OCIRepositoryReconciler,
+    OciSource,
     ReceiverReconciler,
     Webhooks,
 )
@@ -35,14 +49,16 @@ from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.remotes.credentials import SECRET
+from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, list_named_for_access
 from gitops_core.runtime.routes import Route
 
 WATCHED = "reconcile.fluxcd.io/watch=Enabled"
 
 PERMISSIONS = (
-    Permission("", "secrets", READ, "credentials of GitRepositories, tokens of Receivers"),
+    Permission("", "secrets", READ, "credentials of sources, keys of signatures, tokens of Receivers"),
     Permission("", "configmaps", READ, "variables of Kustomizations"),
-    Permission("", "serviceaccounts", ("get", "impersonate"), "with whose rights Kustomizations are applied"),
+    Permission("", "serviceaccounts", ("impersonate",), "with whose rights Kustomizations are applied"),
+    Permission("", "serviceaccounts", READ, "their imagePullSecrets"),
 )
 APPLIES = (
     Permission("*", "*", (*READ, "create", "patch", "delete"), "whatever lies in the folders of Kustomizations"),
@@ -52,15 +68,27 @@ APPLIES = (
 component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMISSIONS), applies=APPLIES)
 
 
-def make_source_kinds(platform: Platform) -> SourceKinds:
+NO_ARTIFACTS, NO_LOGINS = NoArtifacts(), NoCloudLogins()
+
+
+def make_source_kinds(
+    platform: Platform, artifacts: Artifacts = NO_ARTIFACTS, logins: CloudLogins = NO_LOGINS
+) -> SourceKinds:
     """Make the table of all that Kustomizations may be applied from."""
-    return {"GitRepository": GitSource(platform.cluster, platform.git)}
+    return {
+        "GitRepository": GitSource(platform.cluster, platform.git),
+        "OCIRepository": _make_oci_source(platform, artifacts, logins),
+    }
 
 
 def make_controllers(
-    platform: Platform, renderer: Renderer, sources: Callable[[Platform], SourceKinds] = make_source_kinds
+    platform: Platform,
+    renderer: Renderer,
+    sources: Callable[[Platform, Artifacts, CloudLogins], SourceKinds] = make_source_kinds,
+    artifacts: Artifacts = NO_ARTIFACTS,
+    logins: CloudLogins = NO_LOGINS,
 ) -> tuple[Controller[Any], ...]:
-    kinds = sources(platform)
+    kinds = sources(platform, artifacts, logins)
     folders = Folders(kinds, platform.compute)
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
     return (
@@ -70,6 +98,13 @@ def make_controllers(
             FLUX,
             references=_list_secret,
             watches=(Watch(Query(SECRET, labels=WATCHED)),),
+        ),
+        Controller(
+            OCIRepository,
+            OCIRepositoryReconciler(_make_oci_source(platform, artifacts, logins), platform.clock),
+            FLUX,
+            references=_list_named_by_artifact,
+            watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),  # mended credentials are tried at once
         ),
         Controller(
             Kustomization,
@@ -101,6 +136,16 @@ def make_routes(
 ) -> tuple[Route, ...]:
     """Receivers' webhooks. They only wake, so that every replica may take them."""
     return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes, policy)),)
+
+
+def _make_oci_source(platform: Platform, artifacts: Artifacts, logins: CloudLogins) -> OciSource:
+    return OciSource(platform.cluster, platform.git, artifacts, logins, platform.compute, platform.policy)
+
+
+def _list_named_by_artifact(wanted: OCIRepository) -> Iterable[ObjectRef]:
+    yield from list_named_for_access(wanted)
+    if wanted.spec.verify is not None and wanted.spec.verify.secret_ref is not None:
+        yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.verify.secret_ref.name))
 
 
 def _list_secret(wanted: GitRepository | Receiver) -> Iterable[ObjectRef]:

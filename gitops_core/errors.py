@@ -222,6 +222,30 @@ class SigningFailed(GitError):
     """A commit cannot be signed with the key that was given: nothing is pushed unsigned."""
 
 
+class SourceFailed(TransientError):
+    """Why a source has no new artifact. What it had stays.
+
+    Attributes:
+        condition: the type of the condition that says so beside Ready.
+    """
+
+    condition = "FetchFailed"
+
+
+class VerificationFailed(SourceFailed):
+    """Nobody who should have signed an artifact did: it is not fetched."""
+
+    reason = "VerificationError"
+    condition = "SourceVerified"
+
+
+class StorageFailed(SourceFailed):
+    """The files of an artifact cannot be kept here."""
+
+    reason = "ArchiveOperationFailed"
+    condition = "StorageOperationFailed"
+
+
 class ManifestInvalid(TransientError):
     """The files of a folder are not manifests. The message names every bad file, in one error."""
 

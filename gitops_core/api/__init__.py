@@ -16,9 +16,16 @@ from gitops_core.api.kustomization import (
     Snapshot,
     SourceReference,
 )
+from gitops_core.api.ocirepository import (
+    LayerSelector,
+    OciReference,
+    OCIRepository,
+    OCIRepositorySpec,
+    OCIRepositoryStatus,
+)
 from gitops_core.api.receiver import Receiver, ReceiverResource, ReceiverSpec, ReceiverStatus
 
-KINDS = (GitRepository, Kustomization, Receiver)
+KINDS = (GitRepository, OCIRepository, Kustomization, Receiver)
 
 __all__ = [
     "KINDS",
@@ -38,7 +45,12 @@ __all__ = [
     "KustomizationSpec",
     "KustomizationStatus",
     "LabelSelector",
+    "LayerSelector",
     "LocalReference",
+    "OCIRepository",
+    "OCIRepositorySpec",
+    "OCIRepositoryStatus",
+    "OciReference",
     "Patch",
     "Receiver",
     "ReceiverResource",

@@ -3,6 +3,8 @@
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.gitrepositories import GitRepositoryReconciler, GitSource
 from gitops_core.reconcilers.kustomizations import KustomizationReconciler
+from gitops_core.reconcilers.ocirepositories import OCIRepositoryReconciler
+from gitops_core.reconcilers.ocisources import OciSource
 from gitops_core.reconcilers.receivers import ReceiverReconciler
 from gitops_core.reconcilers.webhooks import Webhooks
 
@@ -11,6 +13,8 @@ __all__ = [
     "GitRepositoryReconciler",
     "GitSource",
     "KustomizationReconciler",
+    "OCIRepositoryReconciler",
+    "OciSource",
     "ReceiverReconciler",
     "Webhooks",
 ]

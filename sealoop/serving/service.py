@@ -25,7 +25,7 @@ from gitops_core.adapters.git.reading import Limits as GitLimits
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
-from gitops_core.adapters.oci import OciRegistry, SdkLogins
+from gitops_core.adapters.oci import OciRegistry, RegistryArtifacts, SdkLogins
 from gitops_core.adapters.sandbox import Confinement, remove_stale_folders
 from gitops_core.adapters.sandbox import Limits as BuildLimits
 from gitops_core.meta import Manifest
@@ -169,6 +169,8 @@ async def open_ports(
         stack.push_async_callback(provider.close)
     reader = RegistryReader(registry)
     stack.push_async_callback(reader.close)
+    artifacts = RegistryArtifacts(registry)
+    stack.push_async_callback(artifacts.close)
     logins = SdkLogins()
     stack.push_async_callback(logins.close)
     forges = await stack.enter_async_context(HttpForges(os.environ))
@@ -181,6 +183,7 @@ async def open_ports(
         providers=providers,
         logins=logins,
         forges=forges,
+        artifacts=artifacts,
     )
 
 

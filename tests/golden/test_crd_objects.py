@@ -59,6 +59,7 @@ def causes(message: str) -> list[str]:
 # What `kubectl get -o wide` showed with the original CRDs, and how the kinds could be called.
 COLUMNS = {
     "GitRepository": ["Name", "URL", "Age", "Ready", "Status"],
+    "OCIRepository": ["Name", "URL", "Ready", "Status", "Age"],
     "Kustomization": ["Name", "Age", "Ready", "Status"],
     "Receiver": ["Name", "Age", "Ready", "Status"],
     "ImageRepository": ["Name", "Image", "Tags", "Ready", "Status", "Last scan", "Age"],
@@ -70,6 +71,7 @@ COLUMNS = {
 }
 SHORT_NAMES = {
     "GitRepository": ["gitrepo"],
+    "OCIRepository": ["ocirepo"],
     "Kustomization": ["ks"],
     "Receiver": [],
     "ImageRepository": ["imgrepo", "imagerepo"],
@@ -81,6 +83,7 @@ SHORT_NAMES = {
 }
 CATEGORIES = {
     "GitRepository": "fluxcd-sources",
+    "OCIRepository": "fluxcd-sources",
     "Kustomization": "fluxcd-appliers",
     "Receiver": "fluxcd-notifications",
     "ImageRepository": "fluxcd-images",

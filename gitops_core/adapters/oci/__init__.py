@@ -1,5 +1,6 @@
 """OCI registries as every package asks them: tags, digests, manifests and blobs, with whatever proof they want."""
 
+from gitops_core.adapters.oci.artifacts import RegistryArtifacts as RegistryArtifacts
 from gitops_core.adapters.oci.logins import SdkLogins as SdkLogins
 from gitops_core.adapters.oci.manifests import Descriptor as Descriptor
 from gitops_core.adapters.oci.manifests import OciManifest as OciManifest

@@ -17,6 +17,7 @@ Source: fluxcd/pkg, sourceignore; git, dir.c and wildmatch.c.
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import string
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class IgnoreRules:
         return not next((ignored for ignored, pattern in self.groups if pattern.fullmatch(name)), False)
 
 
+EVERY_FILE = IgnoreRules("", ())
+"""The rules of files that were selected before."""
+
+
 def parse_ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRules:
     """Parse the rules of a repository.
 
@@ -91,6 +96,17 @@ def parse_ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> Ign
         for ignored, group in groupby(reversed(compiled), key=lambda item: item[0])
     )
     return IgnoreRules(hashlib.sha256(repr(compiled).encode()).hexdigest(), groups)
+
+
+def select_files(files: Mapping[str, bytes], spec_ignore: str | None) -> dict[str, bytes]:
+    """Select the files of an artifact that count, by their own `.sourceignore` files and by spec.ignore.
+
+    Raises:
+        IgnoreRulesInvalid
+    """
+    texts = {posixpath.dirname(path): files[path].decode("utf-8", "replace") for path in list_ignore_files(files)}
+    rules = parse_ignore_rules(texts, spec_ignore)
+    return {path: content for path, content in files.items() if rules.keeps(path)}
 
 
 def list_ignore_files(paths: Iterable[str]) -> tuple[str, ...]:

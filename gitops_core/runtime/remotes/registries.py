@@ -121,6 +121,7 @@ def identify_access(access: RegistryAccess) -> str:
     )
     parts = (
         credentials.username.encode(),
+        b"" if access.unverified else None,
         access.ca,
         access.client_certificate,
         *(value.reveal() if value is not None else None for value in values),

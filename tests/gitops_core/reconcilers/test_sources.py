@@ -326,7 +326,7 @@ async def test_a_kind_that_is_not_in_the_table_is_refused() -> None:
 
         live = await world.kustomization("apps")
         refused = "Kustomization/default/apps sets what is not supported yet, nothing was done"
-        told = f"{refused}: set spec.sourceRef.kind to GitRepository or ExternalArtifact"
+        told = f"{refused}: set spec.sourceRef.kind to GitRepository, OCIRepository or ExternalArtifact"
         assert condition(live, "Stalled") == ("True", "FieldsNotSupported", told)
         assert condition(live, "Unsupported")[0] == "True"
         assert inventory(live) == []
@@ -365,4 +365,4 @@ def test_the_marker_of_source_ref_and_the_table_name_the_same_kinds(name: Any) -
 class _Nothing:
     """A platform that is only asked for its ports."""
 
-    cluster = git = None
+    cluster = git = compute = policy = None
