@@ -19,6 +19,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "get": ("sealoop.objects.commands", "Show objects."),
     "delete": ("sealoop.objects.commands", "Delete objects by name or by manifest."),
     "images": ("sealoop.images", "Look at, try out and make image updates."),
+    "push": ("sealoop.artifacts", "Push files to a registry, for an OCIRepository."),
+    "pull": ("sealoop.artifacts", "Pull an artifact's files from a registry."),
     "rbac": ("sealoop.generating.rbac", "Print the roles that the service needs."),
     "crds": ("sealoop.generating.crds", "Write the CustomResourceDefinitions, or print them."),
     "fields": ("sealoop.generating.fields", "Write the tables of fields into the pages of the kinds."),

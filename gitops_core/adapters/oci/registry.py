@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import chain
 from typing import NamedTuple, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from gitops_core.adapters.oci.answers import Answer
 from gitops_core.adapters.oci.links import find_next_query
@@ -54,6 +54,8 @@ NO_HEAD = frozenset({400, 403, 405, 501})
 """What is answered to a method that is not wanted."""
 MOST_EMPTY = 100
 """Pages without a tag in a row, each of which says that there are more."""
+ABSENT, ACCEPTED = frozenset({404}), frozenset({201, 202, 204})
+UPLOAD_SECONDS = 600.0
 _LISTING = {"Accept": JSON}
 
 
@@ -192,6 +194,37 @@ class OciRegistry:
         """
         answer = await self._get(repository, f"referrers/{digest}", access, limit)
         return FetchedManifest("", _get_media_type(answer), answer.body)
+
+    async def push_blob(self, repository: Repository, content: bytes, access: RegistryAccess = OPEN) -> str:
+        """Have the repository hold `content`, and return its digest. Raises RegistryError."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        path = f"/v2/{repository.path}/blobs"
+        there = await self._transport.ask("HEAD", repository, f"{path}/{digest}", access, {}, 0, ABSENT)
+        if there.status == HTTPStatus.OK:
+            return digest
+        begun = await self._transport.ask("POST", repository, f"{path}/uploads/", access, {}, LARGEST_PAGE, ACCEPTED)
+        # as with pages: a registry behind a proxy names a host that is its own
+        place = urlsplit(begun.headers.get("Location", ""))
+        if begun.status != HTTPStatus.ACCEPTED or not place.path.startswith("/"):
+            raise RegistryUnavailable(f"{begun.request}: the registry does not say where to upload to")
+        query = "&".join(filter(None, (place.query, urlencode({"digest": digest}))))
+        headers = {"Content-Type": "application/octet-stream"}
+        await self._put(repository, f"{place.path}?{query}", access, headers, content)
+        return digest
+
+    async def push_manifest(
+        self, repository: Repository, reference: str, media_type: str, content: bytes, access: RegistryAccess = OPEN
+    ) -> None:
+        """Have `reference`, a tag or its digest, name this manifest. Raises RegistryError."""
+        path = f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}"
+        await self._put(repository, path, access, {"Content-Type": media_type}, content)
+
+    async def _put(
+        self, repository: Repository, path: str, access: RegistryAccess, headers: Mapping[str, str], content: bytes
+    ) -> None:
+        await self._transport.ask(
+            "PUT", repository, path, access, headers, LARGEST_PAGE, ACCEPTED, content=content, seconds=UPLOAD_SECONDS
+        )
 
     async def _get(
         self,

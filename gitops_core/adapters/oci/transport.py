@@ -30,6 +30,7 @@ from gitops_core.recent import Recent
 from gitops_core.runtime.sharing.places import Places, PlacesTaken
 
 LARGEST_ERROR = 64 << 10
+READING = frozenset({"GET", "HEAD"})
 LARGEST_TOKEN = 1 << 20
 JSON = "application/json"
 MOST_REMEMBERED = 1 << 20
@@ -65,11 +66,14 @@ _Server = tuple[str, bool, bool]
 
 
 class _Body(NamedTuple):
-    """How a body is taken: read whole, or given to `take` as it comes; within how many bytes and seconds."""
+    """What is sent, and how the answer's body is taken: read whole, or given to `take` as it comes; within how many
+    bytes and seconds.
+    """
 
     limit: int
     take: Take | None = None
     seconds: float | None = None
+    content: Mapping[str, str] | bytes | None = None
 
 
 class Transport:
@@ -105,6 +109,7 @@ class Transport:
         *,
         take: Take | None = None,
         seconds: float | None = None,
+        content: bytes | None = None,
     ) -> Answer:
         """Ask for an answer of status 200, or 304 where `headers` hold a condition, or one of `besides`.
 
@@ -113,13 +118,15 @@ class Transport:
             limit: bytes of the body.
             take: gets the body of status 200 in parts, as it comes; the answer has none then.
             seconds: that it may take, where that is another time than that of all requests.
+            content: what is sent.
 
         Raises:
             RegistryError.
             CredentialsInvalid: certificate or key cannot be used.
         """
         try:
-            answer = await self._ask_proven(method, repository, path, access, headers, _Body(limit, take, seconds))
+            body = _Body(limit, take, seconds, content)
+            answer = await self._ask_proven(method, repository, path, access, headers, body)
         except BodyTooLarge as error:
             raise RegistryUnavailable(f"{method} {self._make_url(repository, access, path)}: {error}") from None
         except RegistryDenied as error:
@@ -213,7 +220,9 @@ class Transport:
         form: Mapping[str, str] | None,
     ) -> Answer:
         try:
-            return await self._request(method, url, access, {"Accept": JSON, **headers}, _Body(LARGEST_TOKEN), form)
+            return await self._request(
+                method, url, access, {"Accept": JSON, **headers}, _Body(LARGEST_TOKEN, content=form)
+            )
         except (aiohttp.ClientError, TimeoutError, BodyTooLarge, ValueError) as error:
             cause = explain_connection(error, access.proxy)
             raise RegistryUnavailable(f"the token server {urlsplit(url).netloc} did not answer: {cause}") from None
@@ -225,7 +234,6 @@ class Transport:
         access: RegistryAccess,
         headers: Mapping[str, str],
         body: _Body,
-        form: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send a request. Raises what aiohttp does, TimeoutError, ValueError, BodyTooLarge and RegistryUnavailable."""
         address = URL(url)
@@ -240,8 +248,8 @@ class Transport:
                     method,
                     address,
                     headers=headers,
-                    data=form,
-                    allow_redirects=method != "POST",
+                    data=body.content,
+                    allow_redirects=method in READING,
                     max_redirects=4,
                     proxy=self._find_proxy(url, access),
                     timeout=_make_timeout(session.timeout, body.seconds),

@@ -522,15 +522,16 @@ async def test_trust_is_never_shared_between_objects(tls_registry: TlsRegistry, 
     async with real_world(tmp_path / "state") as world, world.running():
         await world.secret("ca", {"ca.crt": tls_registry.ca.decode()})
         await world.secret("other", {"ca.crt": other})
-        host, results = tls_registry.host, {}
-        for name, spec in {
+        host, results = tls_registry.host, dict[str, str]()
+        wanted: dict[str, dict[str, Any]] = {
             "first": {"certSecretRef": {"name": "ca"}},
             "nothing": {},
             "other": {"certSecretRef": {"name": "other"}},
             "any": {"insecure": True},
             "nothing-again": {},
             "other-and-insecure": {"certSecretRef": {"name": "other"}, "insecure": True},
-        }.items():
+        }
+        for name, spec in wanted.items():
             results[name] = ready(await watch(world, host, name, repository="trusted", **spec))[0]
 
         assert results == {
@@ -594,7 +595,7 @@ async def sign(host: str, repository: str, digest: str, *signed: tuple[bytes, by
     await asyncio.to_thread(push_signature_layers, host, repository, digest, signed)
 
 
-VERIFY = {"verify": {"provider": "cosign", "secretRef": {"name": "keys"}}}
+VERIFY: dict[str, Any] = {"verify": {"provider": "cosign", "secretRef": {"name": "keys"}}}
 
 
 async def test_only_a_signature_of_this_very_artifact_counts(open_registry: RealRegistry, tmp_path: Path) -> None:
