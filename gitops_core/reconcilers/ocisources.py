@@ -17,7 +17,7 @@ import msgspec
 
 from gitops_core.api import Artifact, LayerSelector, OciReference, OCIRepository
 from gitops_core.domain.sources.archives import ArchiveInvalid, ArchiveLimits, Unpacking
-from gitops_core.domain.sources.ignore import EVERY_FILE, IgnoreRules, select_files
+from gitops_core.domain.sources.ignore import EVERY_FILE, IgnoreRules, IgnoreRulesInvalid, select_files
 from gitops_core.domain.sources.tags import choose_tag
 from gitops_core.errors import (
     CredentialsInvalid,
@@ -112,7 +112,13 @@ class OciSource:
         try:
             return await trees.get_tree(tree, path)
         except TreeLost:
+            pass
+        try:
             await self._brought.join((source.ref, tree), lambda: self._bring(source, artifact))
+        except (SourceFailed, StalledError) as error:  # whoever reads it has nothing to mend
+            raise TransientError(
+                f"the files of {source.ref} cannot be had: {error}", reason="ArtifactFailed"
+            ) from error
         return await trees.get_tree(tree, path)
 
     async def _bring(self, source: OCIRepository, artifact: Artifact) -> None:
@@ -206,7 +212,6 @@ class OciSource:
 
         Raises:
             SourceFailed: it cannot be had, or its layer is not what it should be.
-            StalledError: the patterns of what is ignored cannot be used.
             Postponed: others are before it.
         """
         with _failing(f"failed to pull artifact from '{wanted.spec.url}'", PULL_FAILED):
@@ -217,12 +222,19 @@ class OciSource:
             raise SourceFailed(f"{EXTRACT_FAILED}: {cause}", reason=LAYER_FAILED)
         async with self._slots.taken(wanted.metadata.namespace):
             files = await self._unpack(wanted, place, layer, _copies(selector))
-            selected = files if _copies(selector) else await self.compute.run(READING, select_files, files, ignore)
+            selected = files if _copies(selector) else await self._select(files, ignore)
             try:
                 tree = await self.git.get_trees(str(wanted.ref)).add(selected)
             except GitError as error:
                 raise StorageFailed(f"unable to archive artifact to storage: {error}") from None
         return Pulled(artifact.annotations, tree)
+
+    async def _select(self, files: Mapping[str, bytes], ignore: str | None) -> Mapping[str, bytes]:
+        """Select the files that count. Raises SourceFailed: the next push may have patterns that can be used."""
+        try:
+            return await self.compute.run(READING, select_files, files, ignore)
+        except IgnoreRulesInvalid as error:
+            raise SourceFailed(str(error), reason=error.reason) from None
 
     async def _unpack(
         self, wanted: OCIRepository, place: Place, layer: ArtifactLayer, copies: bool

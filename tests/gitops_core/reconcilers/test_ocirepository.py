@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ from aiohttp import web
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gitops_core.api import Kustomization, OCIRepository
+from gitops_core.api import Kustomization, OCIRepository, Receiver
+from gitops_core.component import make_routes
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.runtime.clock import SystemClock
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
+from gitops_core.runtime.sharing.computing import IN_PLACE
+from image_updater.reconcilers.pushes import Pushes
 from sealoop.embedded.registry import RegistryServer
 from tests.gitops_core.reconcilers.realworld import RealWorld, condition, ready, real_world
 from tests.servers.artifacts import CONTENT, MANIFEST, Description, describe, layer, name_by_digest, pack, push
@@ -163,6 +168,41 @@ async def test_files_that_were_lost_with_the_disk_are_brought_again(tmp_path: Pa
         assert ("GET", f"/v2/shop/manifests/{digest}") in registry.requests
 
 
+async def test_files_that_cannot_be_brought_again_are_waited_for(tmp_path: Path) -> None:
+    """The object was edited to what cannot be, meanwhile: the Kustomization has nothing to mend, and does not stall."""
+    async with counting() as registry:
+        digest = await put(registry.host, "shop", ONE, "v1")
+        async with real_world(tmp_path / "state") as world:
+            async with world.running():
+                await watch(world, registry.host)
+                await sync(world)
+                await applied(world, f"v1@{digest}")
+            await world.patch(SOURCE, "r", {"spec": {"url": "oci://no such place"}})
+            async with real_world(tmp_path / "another") as other:
+                world.git = other.git
+                async with world.running():
+                    await world.request(Kustomization.KIND, "apps", "again")
+                    told = await world.answered(Kustomization.KIND, "apps")
+                    assert ready(told) == ("False", "ArtifactFailed")
+                    assert condition(told, "Stalled")["status"] == ""
+
+                    await world.patch(SOURCE, "r", {"spec": {"url": f"oci://{registry.host}/shop"}})
+                    await world.request(Kustomization.KIND, "apps", "and again")
+                    await world.until(Kustomization.KIND, "apps", lambda live: ready(live)[0] == "True")
+
+
+async def test_patterns_that_cannot_be_used_are_waited_out(open_registry: RealRegistry, tmp_path: Path) -> None:
+    host = open_registry.host
+    await put(host, "patterns", describe({".sourceignore": "x" * 5000}), "v1")
+    async with real_world(tmp_path / "state") as world, world.running():
+        live = await watch(world, host, repository="patterns")
+        assert ready(live) == ("False", "SourceIgnoreError")
+        assert condition(live, "Stalled")["status"] == ""
+
+        await put(host, "patterns", ONE, "v1")
+        assert ready(await world.request(SOURCE, "r", "mended")) == ("True", "Succeeded")
+
+
 async def test_a_status_of_another_controller_s_is_not_taken_for_files_of_ours(
     open_registry: RealRegistry, tmp_path: Path
 ) -> None:
@@ -186,6 +226,27 @@ async def test_a_status_of_another_controller_s_is_not_taken_for_files_of_ours(
             await applied(world, f"v1@{digest}")
 
             assert (await world.live(CONFIG_MAP, "one"))["data"] == {"v": "1"}
+
+
+async def test_a_webhook_wakes_it_at_once(open_registry: RealRegistry, tmp_path: Path) -> None:
+    host = open_registry.host
+    await put(host, "hooked", ONE, "v1")
+    async with real_world(tmp_path / "state") as world, world.running():
+        await watch(world, host, repository="hooked")
+        await sync(world)
+        await world.secret("token", {"token": "t"})
+        resources = [{"kind": "OCIRepository", "name": "r"}]
+        await world.make(Receiver, "hook", type="harbor", secretRef={"name": "token"}, resources=resources)
+        hook = await world.until(Receiver.KIND, "hook", lambda live: ready(live)[0] == "True")
+        second = await put(host, "hooked", TWO, "v1")
+
+        clock = SystemClock()
+        (route,) = make_routes(world.local, clock, IN_PLACE, Pushes(world.local, clock))
+        receive = await route.handler.admit(hook["status"]["webhookPath"])
+        assert callable(receive)
+        assert await receive({"authorization": "t"}, b"{}") == HTTPStatus.OK
+
+        await applied(world, f"v1@{second}")
 
 
 # Which files
