@@ -2,6 +2,7 @@
 
 GitRepository    its Secret (those labelled reconcile.fluxcd.io/watch=Enabled)
 OCIRepository    its Secrets, and the ServiceAccount that it names with its Secrets
+Bucket           its Secrets
 Receiver         likewise
 Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled),
                  and while it waits for them its objects
@@ -12,25 +13,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gitops_core.api import KINDS, GitRepository, Kustomization, OCIRepository, Receiver
+from gitops_core.api import KINDS, Bucket, GitRepository, Kustomization, OCIRepository, Receiver
 from gitops_core.domain.sync.dependencies import get_source_name, list_dependencies
 from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
 from gitops_core.domain.sync.targets import find_kubeconfig
 from gitops_core.meta import ObjectKey, ObjectRef, Resource
 from gitops_core.ports import (
-    Artifacts,
     Clock,
-    CloudLogins,
     Cluster,
     Compute,
-    NoArtifacts,
-    NoCloudLogins,
     Pushes,
     Query,
+    Remotes,
     Renderer,
 )
 from gitops_core.reconcilers import (
+    BucketReconciler,
+    BucketSource,
     Folders,
     GitRepositoryReconciler,
     GitSource,
@@ -68,27 +68,25 @@ APPLIES = (
 component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMISSIONS), applies=APPLIES)
 
 
-NO_ARTIFACTS, NO_LOGINS = NoArtifacts(), NoCloudLogins()
+NO_REMOTES = Remotes()
 
 
-def make_source_kinds(
-    platform: Platform, artifacts: Artifacts = NO_ARTIFACTS, logins: CloudLogins = NO_LOGINS
-) -> SourceKinds:
+def make_source_kinds(platform: Platform, remotes: Remotes = NO_REMOTES) -> SourceKinds:
     """Make the table of all that Kustomizations may be applied from."""
     return {
         "GitRepository": GitSource(platform.cluster, platform.git),
-        "OCIRepository": _make_oci_source(platform, artifacts, logins),
+        "OCIRepository": _make_oci_source(platform, remotes),
+        "Bucket": _make_bucket_source(platform, remotes),
     }
 
 
 def make_controllers(
     platform: Platform,
     renderer: Renderer,
-    sources: Callable[[Platform, Artifacts, CloudLogins], SourceKinds] = make_source_kinds,
-    artifacts: Artifacts = NO_ARTIFACTS,
-    logins: CloudLogins = NO_LOGINS,
+    sources: Callable[[Platform, Remotes], SourceKinds] = make_source_kinds,
+    remotes: Remotes = NO_REMOTES,
 ) -> tuple[Controller[Any], ...]:
-    kinds = sources(platform, artifacts, logins)
+    kinds = sources(platform, remotes)
     folders = Folders(kinds, platform.compute)
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
     return (
@@ -101,10 +99,17 @@ def make_controllers(
         ),
         Controller(
             OCIRepository,
-            OCIRepositoryReconciler(_make_oci_source(platform, artifacts, logins), platform.clock),
+            OCIRepositoryReconciler(_make_oci_source(platform, remotes), platform.clock),
             FLUX,
             references=_list_named_by_artifact,
             watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),  # mended credentials are tried at once
+        ),
+        Controller(
+            Bucket,
+            BucketReconciler(_make_bucket_source(platform, remotes), platform.clock),
+            FLUX,
+            references=_list_named_by_bucket,
+            watches=(Watch(Query(SECRET)),),
         ),
         Controller(
             Kustomization,
@@ -138,8 +143,20 @@ def make_routes(
     return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes, policy)),)
 
 
-def _make_oci_source(platform: Platform, artifacts: Artifacts, logins: CloudLogins) -> OciSource:
+def _make_oci_source(platform: Platform, remotes: Remotes) -> OciSource:
+    artifacts, logins = remotes.artifacts, remotes.logins
     return OciSource(platform.cluster, platform.git, artifacts, logins, platform.compute, platform.policy)
+
+
+def _make_bucket_source(platform: Platform, remotes: Remotes) -> BucketSource:
+    return BucketSource(platform.cluster, platform.git, remotes.buckets, platform.compute, platform.policy)
+
+
+def _list_named_by_bucket(wanted: Bucket) -> Iterable[ObjectRef]:
+    spec, namespace = wanted.spec, wanted.metadata.namespace
+    for reference in (spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref):
+        if reference is not None:
+            yield ObjectRef(SECRET, ObjectKey(namespace, reference.name))
 
 
 def _list_named_by_artifact(wanted: OCIRepository) -> Iterable[ObjectRef]:

@@ -278,6 +278,28 @@ class ImageUnreadable(RegistryError):
     """What a tag names cannot be read as an image, now or later: another push must replace it."""
 
 
+class BucketError(TransientError):
+    """An object store refused or could not answer. The message never holds a credential."""
+
+    reason = "BucketOperationFailed"
+
+
+class BucketUnavailable(BucketError):
+    """Network trouble, time-out, 5xx, or an answer that is none."""
+
+
+class BucketDenied(BucketError):
+    """401 or 403: the keys are wrong, missing or too weak."""
+
+
+class BucketUnknown(BucketError):
+    """404: there is no such bucket."""
+
+
+class ObjectUnknown(BucketError):
+    """404: the bucket has no such object (any more)."""
+
+
 class ImageInvalid(StalledError):
     """What should name an image repository does not."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
 
-from gitops_core.errors import CredentialsInvalid, RegistryUnavailable
+from gitops_core.domain.sources.buckets import StoredObject as StoredObject  # of Buckets
+from gitops_core.errors import BucketUnavailable, CredentialsInvalid, RegistryUnavailable
 from gitops_core.meta import (
     Kind,
     Manifest,
@@ -694,6 +695,73 @@ class NoCloudLogins:
 
     async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
         raise CredentialsInvalid(f"no login of provider {provider!r} is set up for registry {repository.registry}")
+
+
+# Object stores
+
+
+@dataclass(frozen=True)
+class BucketPlace:
+    """One bucket, and how it is reached.
+
+    Attributes:
+        endpoint: `https://HOST[:PORT]`, or http.
+        access_key: "" is anonymous.
+        trust: certificates and proxy; its credentials play no part.
+    """
+
+    endpoint: str
+    name: str
+    region: str = ""
+    access_key: str = ""
+    secret_key: Sensitive | None = None
+    trust: RegistryAccess = OPEN
+
+
+class Buckets(Protocol):
+    """Buckets of object stores that speak S3's API.
+
+    Every method raises BucketUnavailable (network, time-out, 5xx, an answer that is none), BucketDenied and
+    BucketUnknown.
+    """
+
+    async def check(self, place: BucketPlace) -> None:
+        """Check that the bucket is there. Raises as all do."""
+        ...
+
+    async def list_objects(self, place: BucketPlace, prefix: str, *, most: int) -> tuple[StoredObject, ...]:
+        """List the objects whose keys begin with `prefix`, from all pages. Raises BucketUnavailable: beyond `most`."""
+        ...
+
+    async def fetch(self, place: BucketPlace, key: str, *, limit: int) -> tuple[bytes, str]:
+        """Return the contents of an object, and its ETag as it is now.
+
+        Raises:
+            ObjectUnknown; BucketUnavailable: also for more than `limit` bytes.
+        """
+        ...
+
+
+class NoBuckets:
+    """Implements Buckets where no object store is asked."""
+
+    async def check(self, place: BucketPlace) -> None:
+        raise BucketUnavailable(f"{place.endpoint} is not asked: this process has no object stores")
+
+    async def list_objects(self, place: BucketPlace, prefix: str, *, most: int) -> tuple[StoredObject, ...]:
+        raise BucketUnavailable(f"{place.endpoint} is not asked: this process has no object stores")
+
+    async def fetch(self, place: BucketPlace, key: str, *, limit: int) -> tuple[bytes, str]:
+        raise BucketUnavailable(f"{place.endpoint} is not asked: this process has no object stores")
+
+
+@dataclass(frozen=True)
+class Remotes:
+    """Where files may come from beside Git."""
+
+    artifacts: Artifacts = field(default_factory=NoArtifacts)
+    logins: CloudLogins = field(default_factory=NoCloudLogins)
+    buckets: Buckets = field(default_factory=NoBuckets)
 
 
 # Rendering

@@ -1,5 +1,6 @@
 """What users write to apply Git to a cluster, and to be told of pushes: Flux's kinds with all of their fields."""
 
+from gitops_core.api.bucket import Bucket, BucketSpec, BucketStatus
 from gitops_core.api.fields import Artifact, GitReference, KindReference, LabelSelector, LocalReference
 from gitops_core.api.gitrepository import GitInclude, GitRepository, GitRepositorySpec, GitRepositoryStatus
 from gitops_core.api.kustomization import (
@@ -25,11 +26,14 @@ from gitops_core.api.ocirepository import (
 )
 from gitops_core.api.receiver import Receiver, ReceiverResource, ReceiverSpec, ReceiverStatus
 
-KINDS = (GitRepository, OCIRepository, Kustomization, Receiver)
+KINDS = (GitRepository, OCIRepository, Bucket, Kustomization, Receiver)
 
 __all__ = [
     "KINDS",
     "Artifact",
+    "Bucket",
+    "BucketSpec",
+    "BucketStatus",
     "CommonMetadata",
     "Dependency",
     "GitInclude",

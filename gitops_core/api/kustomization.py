@@ -21,7 +21,8 @@ class SourceReference(Wire):
     """The source that holds the folder; its namespace is the Kustomization's when empty."""
 
     kind: Annotated[
-        Literal["OCIRepository", "GitRepository", "Bucket", "ExternalArtifact"], only("GitRepository", "OCIRepository")
+        Literal["OCIRepository", "GitRepository", "Bucket", "ExternalArtifact"],
+        only("GitRepository", "OCIRepository", "Bucket"),
     ]
     name: str
     namespace: str = ""

@@ -16,12 +16,19 @@ from gitops_core.errors import SourceFailed, StalledError
 from gitops_core.meta import Condition, parse_duration
 from gitops_core.ports import Clock
 from gitops_core.reconcilers.ocisources import PULL_FAILED, OciSource, Place, Pulled, get_digest
+from gitops_core.reconcilers.telling import (
+    LATEST,
+    SERVED,
+    find_condition,
+    is_ours,
+    list_failure,
+    list_notices,
+    write_path,
+)
 from gitops_core.runtime.loop.refusing import refuse_unsupported
-from gitops_core.runtime.reconciling import Notice, Outcome
+from gitops_core.runtime.reconciling import Outcome
 
 GROUP = OCIRepository.KIND.group
-SERVED = "http://artifacts.sealoop.invalid"
-"""Where artifacts of ours would be: nothing is served, as our Kustomizations read the kept trees."""
 SOURCE, REVISION = "org.opencontainers.image.source", "org.opencontainers.image.revision"
 
 
@@ -44,14 +51,12 @@ class _Look:
 
     @property
     def is_current(self) -> bool:
-        """Tell whether the status has this artifact, made as it is wanted now, and of ours: another controller's is
-        a tarball that we do not have.
-        """
+        """Tell whether the status has this artifact, made by us as it is wanted now."""
         status, spec, known = self.wanted.status, self.wanted.spec, self.known
         return (
             known is not None
             and known.revision == self.revision
-            and known.url.startswith(f"{SERVED}/")
+            and is_ours(known)
             and status.observed_ignore == spec.ignore
             and status.observed_layer_selector == spec.layer_selector
         )
@@ -59,36 +64,20 @@ class _Look:
     @property
     def is_verified(self) -> bool:
         """Tell whether this revision was verified with what is wanted now."""
-        told, status = _find(self.wanted, "SourceVerified"), self.wanted.status
+        told, status = find_condition(self.wanted.status, "SourceVerified"), self.wanted.status
         of_this = status.observed_generation == self.wanted.metadata.generation
         same = self.known is not None and self.known.revision == self.revision
         return told is not None and told.status == "True" and of_this and same
 
     def list_failure(self, error: SourceFailed) -> tuple[Condition, ...]:
         """List the conditions of a failure. What is stored stays, and what is true of it."""
-        reason, message = error.reason, str(error)
-        if error.condition == "SourceVerified":
-            failed = Condition(type="SourceVerified", status="False", reason=reason, message=message)
-        else:
-            failed = Condition(type=error.condition, status="True", reason=reason, message=message)
-        kept = [failed, *(c for c in (_find(self.wanted, "ArtifactInStorage"), self._find_outdated()) if c is not None)]
-        if failed.type != "SourceVerified" and (verified := self.verified or self._find_verified()) is not None:
-            kept.append(verified)
-        return tuple(kept)
-
-    def _find_outdated(self) -> Condition | None:
-        if self.known is None:
-            return None
-        if not self.revision:
-            return _find(self.wanted, "ArtifactOutdated")
-        if self.known.revision == self.revision:
-            return None
-        message = f"new revision '{self.revision}' for '{self.wanted.spec.url}'"
-        return Condition(type="ArtifactOutdated", status="True", reason="NewRevision", message=message)
+        told = list_failure(error, self.wanted.status, self.known, self.revision, self.wanted.spec.url)
+        verified = self.verified or self._find_verified()
+        return told if error.condition == "SourceVerified" or verified is None else (*told, verified)
 
     def _find_verified(self) -> Condition | None:
         """Find what was said of the stored artifact's signature, if what is wanted of it is still the same."""
-        told = _find(self.wanted, "SourceVerified")
+        told = find_condition(self.wanted.status, "SourceVerified")
         same = self.wanted.status.observed_generation == self.wanted.metadata.generation
         return told if told is not None and told.status == "True" and same and self.wanted.spec.verify else None
 
@@ -135,14 +124,14 @@ class OCIRepositoryReconciler:
     async def _verify(self, look: _Look, place: Place) -> None:
         """Verify what was not verified yet as it is wanted now. Raises VerificationFailed."""
         if look.is_verified:
-            look.verified = _find(look.wanted, "SourceVerified")
+            look.verified = find_condition(look.wanted.status, "SourceVerified")
             return
         await self.source.verify(look.wanted, place, look.revision)
         message = f"verified signature of revision {look.revision}"
         look.verified = Condition(type="SourceVerified", status="True", reason="Succeeded", message=message)
 
     def _make_artifact(self, look: _Look, pulled: Pulled) -> Artifact:
-        path = f"{_make_folder(look.wanted)}/{get_digest(look.revision)}.tar.gz"
+        path = write_path(OCIRepository.KIND, look.wanted.metadata, f"{get_digest(look.revision)}.tar.gz")
         return Artifact(
             path=path,
             url=f"{SERVED}/{path}",
@@ -156,7 +145,7 @@ class OCIRepositoryReconciler:
         wanted, message = look.wanted, f"stored artifact for digest '{artifact.revision}'"
         status: OCIRepositoryStatus = msgspec.structs.replace(
             wanted.status,
-            url=f"{SERVED}/{_make_folder(wanted)}/latest.tar.gz",
+            url=f"{SERVED}/{write_path(OCIRepository.KIND, wanted.metadata, LATEST)}",
             artifact=artifact,
             observed_ignore=wanted.spec.ignore,
             observed_layer_selector=wanted.spec.layer_selector,
@@ -168,23 +157,16 @@ class OCIRepositoryReconciler:
             parse_duration(wanted.spec.interval),
             conditions=(stored, *((look.verified,) if look.verified is not None else ())),
             changed=artifact is not look.known,
-            notices=_list_notices(look, artifact),
+            notices=list_notices(wanted.status, look.known, artifact, _write_news(wanted, artifact), GROUP),
         )
 
 
-def _list_notices(look: _Look, artifact: Artifact) -> tuple[Notice, ...]:
-    """List what is told: other files, or that a failure is over."""
-    wanted, known = look.wanted, look.known
-    is_new = known is None or known.digest != artifact.digest
-    failed = any(_find(wanted, type_) is not None for type_ in ("FetchFailed", "StorageOperationFailed"))
-    if not is_new and not failed:
-        return ()
+def _write_news(wanted: OCIRepository, artifact: Artifact) -> str:
     text = f"stored artifact with revision '{artifact.revision}' from '{wanted.spec.url}'"
     source, revision = artifact.metadata.get(SOURCE), artifact.metadata.get(REVISION)
     if source and revision:
         text = f"{text}, origin source '{source}', origin revision '{revision}'"
-    metadata = {f"{GROUP}/revision": artifact.revision, f"{GROUP}/digest": artifact.digest}
-    return (Notice("Normal", "NewArtifact" if is_new else "Succeeded", text, metadata),)
+    return text
 
 
 def _refuse_keyless(wanted: OCIRepository) -> None:
@@ -193,11 +175,3 @@ def _refuse_keyless(wanted: OCIRepository) -> None:
     if verification is not None and verification.secret_ref is None:
         message = f"{wanted.ref} wants keyless signatures, which are not supported yet, nothing was done: set"
         raise StalledError(f"{message} spec.verify.secretRef to a Secret with public keys", reason="FieldsNotSupported")
-
-
-def _find(wanted: OCIRepository, type_: str) -> Condition | None:
-    return next((condition for condition in wanted.status.conditions if condition.type == type_), None)
-
-
-def _make_folder(wanted: OCIRepository) -> str:
-    return f"ocirepository/{wanted.metadata.namespace}/{wanted.metadata.name}"

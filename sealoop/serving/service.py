@@ -26,6 +26,7 @@ from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
 from gitops_core.adapters.oci import OciRegistry, RegistryArtifacts, SdkLogins
+from gitops_core.adapters.s3 import S3Buckets
 from gitops_core.adapters.sandbox import Confinement, remove_stale_folders
 from gitops_core.adapters.sandbox import Limits as BuildLimits
 from gitops_core.meta import Manifest
@@ -171,6 +172,7 @@ async def open_ports(
     stack.push_async_callback(reader.close)
     artifacts = RegistryArtifacts(registry)
     stack.push_async_callback(artifacts.close)
+    buckets = await stack.enter_async_context(S3Buckets(os.environ, compute))
     logins = SdkLogins()
     stack.push_async_callback(logins.close)
     forges = await stack.enter_async_context(HttpForges(os.environ))
@@ -184,6 +186,7 @@ async def open_ports(
         logins=logins,
         forges=forges,
         artifacts=artifacts,
+        buckets=buckets,
     )
 
 

@@ -60,6 +60,7 @@ def causes(message: str) -> list[str]:
 COLUMNS = {
     "GitRepository": ["Name", "URL", "Age", "Ready", "Status"],
     "OCIRepository": ["Name", "URL", "Ready", "Status", "Age"],
+    "Bucket": ["Name", "Endpoint", "Age", "Ready", "Status"],
     "Kustomization": ["Name", "Age", "Ready", "Status"],
     "Receiver": ["Name", "Age", "Ready", "Status"],
     "ImageRepository": ["Name", "Image", "Tags", "Ready", "Status", "Last scan", "Age"],
@@ -72,6 +73,7 @@ COLUMNS = {
 SHORT_NAMES = {
     "GitRepository": ["gitrepo"],
     "OCIRepository": ["ocirepo"],
+    "Bucket": [],
     "Kustomization": ["ks"],
     "Receiver": [],
     "ImageRepository": ["imgrepo", "imagerepo"],
@@ -84,6 +86,7 @@ SHORT_NAMES = {
 CATEGORIES = {
     "GitRepository": "fluxcd-sources",
     "OCIRepository": "fluxcd-sources",
+    "Bucket": "fluxcd-sources",
     "Kustomization": "fluxcd-appliers",
     "Receiver": "fluxcd-notifications",
     "ImageRepository": "fluxcd-images",

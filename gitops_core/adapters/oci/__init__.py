@@ -1,5 +1,6 @@
 """OCI registries as every package asks them: tags, digests, manifests and blobs, with whatever proof they want."""
 
+from gitops_core.adapters.oci.answers import explain_connection as explain_connection
 from gitops_core.adapters.oci.artifacts import RegistryArtifacts as RegistryArtifacts
 from gitops_core.adapters.oci.logins import SdkLogins as SdkLogins
 from gitops_core.adapters.oci.manifests import Descriptor as Descriptor
@@ -10,4 +11,5 @@ from gitops_core.adapters.oci.manifests import fetch_by_digest as fetch_by_diges
 from gitops_core.adapters.oci.manifests import limit_labels as limit_labels
 from gitops_core.adapters.oci.registry import FetchedManifest as FetchedManifest
 from gitops_core.adapters.oci.registry import OciRegistry as OciRegistry
+from gitops_core.adapters.oci.sessions import Sessions as Sessions
 from gitops_core.adapters.oci.signatures import Signatures as Signatures

@@ -16,11 +16,11 @@ extensions), RFC 1952 (gzip).
 
 from __future__ import annotations
 
-import posixpath
 import zlib
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from gitops_core.domain.sources.paths import check_folders, keep_path, show_path
 from gitops_core.errors import TransientError
 
 BLOCK = 512
@@ -30,10 +30,6 @@ SLICE = 16 << 10
 """Bytes that zlib is given at once: it copies what it does not take, for each of many members."""
 LARGEST_EXTENSION = 1 << 20
 """Bytes of a long name or of an extended header, as in Go."""
-LONGEST_PATH, LONGEST_PART = 4096, 255
-"""Bytes, as on Linux."""
-DEEPEST = 100
-"""Folders within folders."""
 NO_GZIP = "requires gzip-compressed body"
 MAGIC = b"\x1f"
 _GZIP = 31
@@ -75,7 +71,6 @@ class Unpacking:
         self._members = self._unpacked = 0
         self._buffer = bytearray()
         self._files: dict[str, bytes] = {}
-        self._folders: set[str] = set()
         self._entries = 0
         self._reading = self._read_entries()
         self._wanted = next(self._reading)
@@ -97,7 +92,10 @@ class Unpacking:
             pass  # zlib holds something back when it is told how much to give
         if not self._ended and not (self._member.eof and self._between and not self._buffer):
             raise ArchiveInvalid("tar error: unexpected EOF" if self._is_gzip else f"{NO_GZIP}: EOF")
-        self._refuse_ambiguity()
+        try:
+            check_folders(self._files, self._limits.entries)
+        except ValueError as error:
+            raise ArchiveInvalid(f"the archive cannot be kept: {error}") from None
         return self._files
 
     def _begin_member(self) -> None:
@@ -165,41 +163,25 @@ class Unpacking:
             ):  # links and folders; the latter as old tars say it
                 continue
             if type_ not in _REGULAR:
-                raise ArchiveInvalid(f"tar file entry {_show(path)} is {_KINDS.get(type_, 'of an unknown type')}")
+                raise ArchiveInvalid(f"tar file entry {show_path(path)} is {_KINDS.get(type_, 'of an unknown type')}")
             if length > self._limits.file_bytes:
-                raise ArchiveInvalid(f"{_show(path)} has {length} bytes, the limit is {self._limits.file_bytes}")
+                raise ArchiveInvalid(f"{show_path(path)} has {length} bytes, the limit is {self._limits.file_bytes}")
             content = (yield _pad(length))[:length] if length else b""
             if inside:
                 self._files[inside] = content
 
     def _check_path(self, path: str) -> str:
-        """Return the path as it is kept; "" for what never is: the root, and what is Git's own.
+        """Return the path as it is kept; "" for what never is.
 
         Raises:
             ArchiveInvalid: it leaves the folder, or is no path at all.
         """
-        parts = path.split("/")
-        if not path or path.startswith("/") or "\\" in path or "\0" in path or ".." in parts:
-            raise ArchiveInvalid(f"tar contained invalid name error {_show(path)}")
-        parts = [part for part in parts if part not in ("", ".")]
-        longest = max((len(_encode(part)) for part in parts), default=0)
-        if len(_encode(path)) > LONGEST_PATH or longest > LONGEST_PART or len(parts) > DEEPEST:
-            raise ArchiveInvalid(f"the path {_show(path)} is too long or too deep")
-        if any(part.lower() == ".git" for part in parts):
-            return ""
-        return "/".join(parts)
-
-    def _refuse_ambiguity(self) -> None:
-        """Raise ArchiveInvalid where a file is a folder, too, or where there are too many folders."""
-        for path in self._files:
-            above = posixpath.dirname(path)
-            while above and above not in self._folders:
-                self._folders.add(above)
-                if len(self._folders) > self._limits.entries:
-                    raise ArchiveInvalid(f"the archive has more than {self._limits.entries} folders")
-                above = posixpath.dirname(above)
-        if (both := next((path for path in self._folders if path in self._files), None)) is not None:
-            raise ArchiveInvalid(f"{_show(both)} is a file and a folder")
+        if not path or path.startswith("/") or "\\" in path or "\0" in path or ".." in path.split("/"):
+            raise ArchiveInvalid(f"tar contained invalid name error {show_path(path)}")
+        try:
+            return keep_path(path)
+        except ValueError as error:
+            raise ArchiveInvalid(str(error)) from None
 
 
 _KINDS = {
@@ -248,7 +230,7 @@ def _read_extended(body: bytes) -> tuple[str, int | None]:
             raise ArchiveInvalid("tar error: invalid extended header")
         at = end
         if key.startswith(b"GNU.sparse."):
-            raise ArchiveInvalid(f"tar file entry {_show(path or 'of an extended header')} is a sparse file")
+            raise ArchiveInvalid(f"tar file entry {show_path(path or 'of an extended header')} is a sparse file")
         if key == b"path":
             path = _decode(value)
         elif key == b"size":
@@ -264,12 +246,3 @@ def _pad(size: int) -> int:
 
 def _decode(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
-
-
-def _encode(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
-
-
-def _show(path: str) -> str:
-    """Show a name that somebody else chose, for a message."""
-    return repr(path if len(path) <= 100 else f"{path[:100]}...")

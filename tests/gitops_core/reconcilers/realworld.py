@@ -19,9 +19,10 @@ from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.oci import OciRegistry, RegistryArtifacts, SdkLogins
+from gitops_core.adapters.s3 import S3Buckets
 from gitops_core.api import KINDS
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Artifacts, CloudLogins, Git, Query
+from gitops_core.ports import Git, Query, Remotes
 from gitops_core.reconcilers.sources import SourceKinds
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.metrics import Metrics
@@ -43,8 +44,7 @@ class RealWorld:
 
     local: LocalCluster
     git: Git
-    artifacts: Artifacts
-    logins: CloudLogins
+    remotes: Remotes
     policy: Policy = DEFAULT_POLICY
     kinds: SourceKinds = field(default_factory=dict)
 
@@ -130,13 +130,11 @@ class RealWorld:
             compute.close()
 
     def _assemble(self, platform: Platform) -> tuple[Controller[Any], ...]:
-        def make_kinds(*ports: Any) -> SourceKinds:
-            self.kinds = component.make_source_kinds(*ports)
+        def make_kinds(platform: Platform, remotes: Remotes) -> SourceKinds:
+            self.kinds = component.make_source_kinds(platform, remotes)
             return self.kinds
 
-        return component.make_controllers(
-            platform, Kustomize(compute=platform.compute), make_kinds, self.artifacts, self.logins
-        )
+        return component.make_controllers(platform, Kustomize(compute=platform.compute), make_kinds, self.remotes)
 
 
 @asynccontextmanager
@@ -146,9 +144,9 @@ async def real_world(state: Path, policy: Policy = DEFAULT_POLICY) -> AsyncItera
     for kind in KINDS:
         await local.create(make_crd(kind), field_manager="test")
     git, logins = GitMirrors(state), SdkLogins()
-    async with OciRegistry() as registry:
+    async with OciRegistry() as registry, S3Buckets() as buckets:
         artifacts = RegistryArtifacts(registry)
-        yield RealWorld(local, git, artifacts, logins, policy)
+        yield RealWorld(local, git, Remotes(artifacts, logins, buckets), policy)
         await artifacts.close()
     await logins.close()
     await git.close()

@@ -175,7 +175,7 @@ def test_a_sparse_file_of_the_newer_form_is_refused() -> None:
 
 @pytest.mark.parametrize("files", [{"a": b"", "a/b": b""}, {"a/b/c": b"", "a": b"", "z": b""}])
 def test_a_file_that_is_a_folder_too_is_refused(files: Mapping[str, bytes]) -> None:
-    assert refusal(tgz(files)) == "'a' is a file and a folder"
+    assert refusal(tgz(files)) == "the archive cannot be kept: 'a' is a file and a folder"
 
 
 @pytest.mark.parametrize("path", ["a/" * 101 + "x", "x" * 256, "/".join(["y" * 250] * 17)])
@@ -214,7 +214,10 @@ def test_members_of_gzip_that_hold_nothing_count_as_entries_do() -> None:
 def test_folders_count_as_entries_do() -> None:
     files = {f"{number}/{'d/' * 50}x": b"" for number in range(100)}
 
-    assert refusal(tgz(files), ArchiveLimits(entries=1000)) == "the archive has more than 1000 folders"
+    assert (
+        refusal(tgz(files), ArchiveLimits(entries=1000))
+        == "the archive cannot be kept: there are more than 1000 folders"
+    )
 
 
 def test_a_file_larger_than_a_file_may_be_is_refused_before_it_is_read() -> None:
