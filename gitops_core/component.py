@@ -23,6 +23,7 @@ from gitops_core.ports import (
     Clock,
     Cluster,
     Compute,
+    Expressions,
     Pushes,
     Query,
     Remotes,
@@ -40,6 +41,7 @@ from gitops_core.reconcilers import (
     ReceiverReconciler,
     Webhooks,
 )
+from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import CONFIG_MAP, find_reference
@@ -57,6 +59,7 @@ WATCHED = "reconcile.fluxcd.io/watch=Enabled"
 PERMISSIONS = (
     Permission("", "secrets", READ, "credentials of sources, keys of signatures, tokens of Receivers"),
     Permission("", "configmaps", READ, "variables of Kustomizations"),
+    Permission("", "pods", ("list",), "what keeps a rollout, for the message of its failure"),
     Permission("", "serviceaccounts", ("impersonate",), "with whose rights Kustomizations are applied"),
     Permission("", "serviceaccounts", READ, "their imagePullSecrets"),
 )
@@ -83,6 +86,7 @@ def make_source_kinds(platform: Platform, remotes: Remotes = NO_REMOTES) -> Sour
 def make_controllers(
     platform: Platform,
     renderer: Renderer,
+    expressions: Expressions,
     sources: Callable[[Platform, Remotes], SourceKinds] = make_source_kinds,
     remotes: Remotes = NO_REMOTES,
 ) -> tuple[Controller[Any], ...]:
@@ -113,7 +117,7 @@ def make_controllers(
         ),
         Controller(
             Kustomization,
-            KustomizationReconciler(platform, folders, renderer, targets),
+            KustomizationReconciler(platform, folders, renderer, Evaluator(expressions), targets),
             FLUX,
             references=lambda wanted: _list_kustomization_references(wanted, kinds),
             watches=(

@@ -18,6 +18,7 @@ from gitops_core.ports import (
     CloudLogins,
     Cluster,
     Compute,
+    Expressions,
     NoArtifacts,
     NoBuckets,
     NoCloudLogins,
@@ -46,6 +47,7 @@ class Ports:
     """
 
     renderer: Renderer
+    expressions: Expressions
     registry: Registry
     reader: ImageReader
     catalog: TagCatalog
@@ -65,7 +67,10 @@ def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any],
     """Make one controller for each kind that is reconciled."""
     return (
         *gitops.make_controllers(
-            platform, ports.renderer, remotes=Remotes(ports.artifacts, ports.logins, ports.buckets)
+            platform,
+            ports.renderer,
+            ports.expressions,
+            remotes=Remotes(ports.artifacts, ports.logins, ports.buckets),
         ),
         *secrets.make_controllers(platform, ports.providers),
         *make_image_controllers(platform, ports),

@@ -14,6 +14,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from gitops_core import component
+from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
@@ -134,7 +135,8 @@ class RealWorld:
             self.kinds = component.make_source_kinds(platform, remotes)
             return self.kinds
 
-        return component.make_controllers(platform, Kustomize(compute=platform.compute), make_kinds, self.remotes)
+        renderer = Kustomize(compute=platform.compute)
+        return component.make_controllers(platform, renderer, SandboxedExpressions(), make_kinds, self.remotes)
 
 
 @asynccontextmanager
