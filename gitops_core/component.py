@@ -1,6 +1,8 @@
 """The face of gitops_core: what it reconciles, and what wakes what.
 
 GitRepository    its Secret (those labelled reconcile.fluxcd.io/watch=Enabled)
+OCIRepository    its Secrets, and the ServiceAccount that it names with its Secrets
+Bucket           its Secrets
 Receiver         likewise
 Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled),
                  and while it waits for them its objects
@@ -11,18 +13,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gitops_core.api import KINDS, GitRepository, Kustomization, Receiver
+from gitops_core.api import KINDS, Bucket, GitRepository, Kustomization, OCIRepository, Receiver
 from gitops_core.domain.sync.dependencies import get_source_name, list_dependencies
 from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
 from gitops_core.domain.sync.targets import find_kubeconfig
 from gitops_core.meta import ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Clock, Cluster, Compute, Expressions, Pushes, Query, Renderer
+from gitops_core.ports import (
+    Clock,
+    Cluster,
+    Compute,
+    Expressions,
+    Pushes,
+    Query,
+    Remotes,
+    Renderer,
+)
 from gitops_core.reconcilers import (
+    BucketReconciler,
+    BucketSource,
     Folders,
     GitRepositoryReconciler,
     GitSource,
     KustomizationReconciler,
+    OCIRepositoryReconciler,
+    OciSource,
     ReceiverReconciler,
     Webhooks,
 )
@@ -36,15 +51,17 @@ from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.remotes.credentials import SECRET
+from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, list_named_for_access
 from gitops_core.runtime.routes import Route
 
 WATCHED = "reconcile.fluxcd.io/watch=Enabled"
 
 PERMISSIONS = (
-    Permission("", "secrets", READ, "credentials of GitRepositories, tokens of Receivers"),
+    Permission("", "secrets", READ, "credentials of sources, keys of signatures, tokens of Receivers"),
     Permission("", "configmaps", READ, "variables of Kustomizations"),
     Permission("", "pods", ("list",), "what keeps a rollout, for the message of its failure"),
-    Permission("", "serviceaccounts", ("get", "impersonate"), "with whose rights Kustomizations are applied"),
+    Permission("", "serviceaccounts", ("impersonate",), "with whose rights Kustomizations are applied"),
+    Permission("", "serviceaccounts", READ, "their imagePullSecrets"),
 )
 APPLIES = (
     Permission("*", "*", (*READ, "create", "patch", "delete"), "whatever lies in the folders of Kustomizations"),
@@ -54,18 +71,26 @@ APPLIES = (
 component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMISSIONS), applies=APPLIES)
 
 
-def make_source_kinds(platform: Platform) -> SourceKinds:
+NO_REMOTES = Remotes()
+
+
+def make_source_kinds(platform: Platform, remotes: Remotes = NO_REMOTES) -> SourceKinds:
     """Make the table of all that Kustomizations may be applied from."""
-    return {"GitRepository": GitSource(platform.cluster, platform.git)}
+    return {
+        "GitRepository": GitSource(platform.cluster, platform.git),
+        "OCIRepository": _make_oci_source(platform, remotes),
+        "Bucket": _make_bucket_source(platform, remotes),
+    }
 
 
 def make_controllers(
     platform: Platform,
     renderer: Renderer,
     expressions: Expressions,
-    sources: Callable[[Platform], SourceKinds] = make_source_kinds,
+    sources: Callable[[Platform, Remotes], SourceKinds] = make_source_kinds,
+    remotes: Remotes = NO_REMOTES,
 ) -> tuple[Controller[Any], ...]:
-    kinds = sources(platform)
+    kinds = sources(platform, remotes)
     folders = Folders(kinds, platform.compute)
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
     return (
@@ -75,6 +100,20 @@ def make_controllers(
             FLUX,
             references=_list_secret,
             watches=(Watch(Query(SECRET, labels=WATCHED)),),
+        ),
+        Controller(
+            OCIRepository,
+            OCIRepositoryReconciler(_make_oci_source(platform, remotes), platform.clock),
+            FLUX,
+            references=_list_named_by_artifact,
+            watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),  # mended credentials are tried at once
+        ),
+        Controller(
+            Bucket,
+            BucketReconciler(_make_bucket_source(platform, remotes), platform.clock),
+            FLUX,
+            references=_list_named_by_bucket,
+            watches=(Watch(Query(SECRET)),),
         ),
         Controller(
             Kustomization,
@@ -106,6 +145,28 @@ def make_routes(
 ) -> tuple[Route, ...]:
     """Receivers' webhooks. They only wake, so that every replica may take them."""
     return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes, policy)),)
+
+
+def _make_oci_source(platform: Platform, remotes: Remotes) -> OciSource:
+    artifacts, logins = remotes.artifacts, remotes.logins
+    return OciSource(platform.cluster, platform.git, artifacts, logins, platform.compute, platform.policy)
+
+
+def _make_bucket_source(platform: Platform, remotes: Remotes) -> BucketSource:
+    return BucketSource(platform.cluster, platform.git, remotes.buckets, platform.compute, platform.policy)
+
+
+def _list_named_by_bucket(wanted: Bucket) -> Iterable[ObjectRef]:
+    spec, namespace = wanted.spec, wanted.metadata.namespace
+    for reference in (spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref):
+        if reference is not None:
+            yield ObjectRef(SECRET, ObjectKey(namespace, reference.name))
+
+
+def _list_named_by_artifact(wanted: OCIRepository) -> Iterable[ObjectRef]:
+    yield from list_named_for_access(wanted)
+    if wanted.spec.verify is not None and wanted.spec.verify.secret_ref is not None:
+        yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.verify.secret_ref.name))
 
 
 def _list_secret(wanted: GitRepository | Receiver) -> Iterable[ObjectRef]:

@@ -222,6 +222,30 @@ class SigningFailed(GitError):
     """A commit cannot be signed with the key that was given: nothing is pushed unsigned."""
 
 
+class SourceFailed(TransientError):
+    """Why a source has no new artifact. What it had stays.
+
+    Attributes:
+        condition: the type of the condition that says so beside Ready.
+    """
+
+    condition = "FetchFailed"
+
+
+class VerificationFailed(SourceFailed):
+    """Nobody who should have signed an artifact did: it is not fetched."""
+
+    reason = "VerificationError"
+    condition = "SourceVerified"
+
+
+class StorageFailed(SourceFailed):
+    """The files of an artifact cannot be kept here."""
+
+    reason = "ArchiveOperationFailed"
+    condition = "StorageOperationFailed"
+
+
 class ManifestInvalid(TransientError):
     """The files of a folder are not manifests. The message names every bad file, in one error."""
 
@@ -252,6 +276,28 @@ class ImageUnknown(RegistryError):
 
 class ImageUnreadable(RegistryError):
     """What a tag names cannot be read as an image, now or later: another push must replace it."""
+
+
+class BucketError(TransientError):
+    """An object store refused or could not answer. The message never holds a credential."""
+
+    reason = "BucketOperationFailed"
+
+
+class BucketUnavailable(BucketError):
+    """Network trouble, time-out, 5xx, or an answer that is none."""
+
+
+class BucketDenied(BucketError):
+    """401 or 403: the keys are wrong, missing or too weak."""
+
+
+class BucketUnknown(BucketError):
+    """404: there is no such bucket."""
+
+
+class ObjectUnknown(BucketError):
+    """404: the bucket has no such object (any more)."""
 
 
 class ImageInvalid(StalledError):

@@ -6,14 +6,15 @@ translate every failure into gitops_core.errors, retry only what their peer turn
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from gitops_core.domain.health.expressions import Evaluation, Question
-from gitops_core.errors import CredentialsInvalid
+from gitops_core.domain.sources.buckets import StoredObject as StoredObject  # of Buckets
+from gitops_core.errors import BucketUnavailable, CredentialsInvalid, RegistryUnavailable
 from gitops_core.meta import (
     Kind,
     Manifest,
@@ -26,7 +27,8 @@ from gitops_core.meta import (
     Tree,
     Wire,
 )
-from gitops_core.oci.credentials import Credentials
+from gitops_core.oci.cosign import SignedClaim
+from gitops_core.oci.credentials import OPEN, Credentials, RegistryAccess
 from gitops_core.oci.references import Repository
 
 T = TypeVar("T")
@@ -570,6 +572,111 @@ class Git(Protocol):
 # Registries
 
 
+class ArtifactLayer(NamedTuple):
+    """One layer of an artifact. `size` is what the manifest says, in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+
+class OciArtifact(NamedTuple):
+    """What the manifest of an artifact says.
+
+    Attributes:
+        annotations: of a size that somebody wrote.
+    """
+
+    annotations: Mapping[str, str]
+    layers: tuple[ArtifactLayer, ...]
+
+
+class Artifacts(Protocol):
+    """Artifacts in OCI registries, whatever they hold.
+
+    Every method raises RegistryUnavailable (network, time-out, 429, 5xx, an answer that is none) and RegistryDenied.
+    The credentials go to the repository's own registry and to the token server that it names, nowhere else.
+    """
+
+    async def list_tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+        """List every tag. Raises RepositoryUnknown."""
+        ...
+
+    async def resolve_digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
+        """Resolve a tag to the digest of the manifest or index that it names now: one request. Raises ImageUnknown."""
+        ...
+
+    async def read_artifact(self, repository: Repository, digest: str, access: RegistryAccess = OPEN) -> OciArtifact:
+        """Read the manifest of that digest; of an index, the one for linux/amd64, or the first without a platform.
+
+        Raises:
+            ImageUnknown, ImageUnreadable.
+        """
+        ...
+
+    async def stream_layer(
+        self,
+        repository: Repository,
+        layer: ArtifactLayer,
+        take: Callable[[bytes], Awaitable[object]],
+        access: RegistryAccess = OPEN,
+        *,
+        limit: int,
+        seconds: float,
+    ) -> None:
+        """Give the bytes of a layer to `take`, part by part, as they come. Only when this returns are they the layer's:
+        what its digest says.
+
+        Args:
+            limit: bytes.
+            seconds: that it may take.
+
+        Raises:
+            ImageUnknown, ImageUnreadable; what `take` raises.
+        """
+        ...
+
+    async def list_claims(
+        self, repository: Repository, digest: str, access: RegistryAccess = OPEN
+    ) -> tuple[SignedClaim, ...]:
+        """List the cosign signatures of `digest`; () for none. Nobody checked them."""
+        ...
+
+
+class NoArtifacts:
+    """Implements Artifacts where no registry is asked."""
+
+    async def list_tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+        raise _make_unasked(repository)
+
+    async def resolve_digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
+        raise _make_unasked(repository)
+
+    async def read_artifact(self, repository: Repository, digest: str, access: RegistryAccess = OPEN) -> OciArtifact:
+        raise _make_unasked(repository)
+
+    async def stream_layer(
+        self,
+        repository: Repository,
+        layer: ArtifactLayer,
+        take: Callable[[bytes], Awaitable[object]],
+        access: RegistryAccess = OPEN,
+        *,
+        limit: int,
+        seconds: float,
+    ) -> None:
+        raise _make_unasked(repository)
+
+    async def list_claims(
+        self, repository: Repository, digest: str, access: RegistryAccess = OPEN
+    ) -> tuple[SignedClaim, ...]:
+        raise _make_unasked(repository)
+
+
+def _make_unasked(repository: Repository) -> RegistryUnavailable:
+    return RegistryUnavailable(f"registry {repository.registry} is not asked: this process has no registries")
+
+
 class CloudLogins(Protocol):
     """The registries of the big clouds, whose passwords are short-lived and made by the cloud's own API."""
 
@@ -589,6 +696,73 @@ class NoCloudLogins:
 
     async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
         raise CredentialsInvalid(f"no login of provider {provider!r} is set up for registry {repository.registry}")
+
+
+# Object stores
+
+
+@dataclass(frozen=True)
+class BucketPlace:
+    """One bucket, and how it is reached.
+
+    Attributes:
+        endpoint: `https://HOST[:PORT]`, or http.
+        access_key: "" is anonymous.
+        trust: certificates and proxy; its credentials play no part.
+    """
+
+    endpoint: str
+    name: str
+    region: str = ""
+    access_key: str = ""
+    secret_key: Sensitive | None = None
+    trust: RegistryAccess = OPEN
+
+
+class Buckets(Protocol):
+    """Buckets of object stores that speak S3's API.
+
+    Every method raises BucketUnavailable (network, time-out, 5xx, an answer that is none), BucketDenied and
+    BucketUnknown.
+    """
+
+    async def check(self, place: BucketPlace) -> None:
+        """Check that the bucket is there. Raises as all do."""
+        ...
+
+    async def list_objects(self, place: BucketPlace, prefix: str, *, most: int) -> tuple[StoredObject, ...]:
+        """List the objects whose keys begin with `prefix`, from all pages. Raises BucketUnavailable: beyond `most`."""
+        ...
+
+    async def fetch(self, place: BucketPlace, key: str, *, limit: int) -> tuple[bytes, str]:
+        """Return the contents of an object, and its ETag as it is now.
+
+        Raises:
+            ObjectUnknown; BucketUnavailable: also for more than `limit` bytes.
+        """
+        ...
+
+
+class NoBuckets:
+    """Implements Buckets where no object store is asked."""
+
+    async def check(self, place: BucketPlace) -> None:
+        raise BucketUnavailable(f"{place.endpoint} is not asked: this process has no object stores")
+
+    async def list_objects(self, place: BucketPlace, prefix: str, *, most: int) -> tuple[StoredObject, ...]:
+        raise BucketUnavailable(f"{place.endpoint} is not asked: this process has no object stores")
+
+    async def fetch(self, place: BucketPlace, key: str, *, limit: int) -> tuple[bytes, str]:
+        raise BucketUnavailable(f"{place.endpoint} is not asked: this process has no object stores")
+
+
+@dataclass(frozen=True)
+class Remotes:
+    """Where files may come from beside Git."""
+
+    artifacts: Artifacts = field(default_factory=NoArtifacts)
+    logins: CloudLogins = field(default_factory=NoCloudLogins)
+    buckets: Buckets = field(default_factory=NoBuckets)
 
 
 # Rendering

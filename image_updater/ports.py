@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from gitops_core.meta import Manifest
+from gitops_core.oci.cosign import SignedClaim as SignedClaim  # of ImageReader
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import Repository
 from gitops_core.ports import GitAccess
 from image_updater.domain.forges.pullrequests import PullRequest as PullRequest
-from image_updater.domain.registry.cosign import SignedClaim as SignedClaim  # of ImageReader
 from image_updater.domain.tags.history import SeenTag as SeenTag  # of TagCatalog
 from image_updater.domain.tags.history import TagEvent as TagEvent
 

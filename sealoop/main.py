@@ -25,6 +25,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "tree": ("sealoop.objects.looking", "Show what Kustomizations applied, down to the Pods."),
     "trace": ("sealoop.objects.looking", "Show where objects come from, up to the commit."),
     "images": ("sealoop.images", "Look at, try out and make image updates."),
+    "push": ("sealoop.artifacts", "Push files to a registry, for an OCIRepository."),
+    "pull": ("sealoop.artifacts", "Pull an artifact's files from a registry."),
     "rbac": ("sealoop.generating.rbac", "Print the roles that the service needs."),
     "crds": ("sealoop.generating.crds", "Write the CustomResourceDefinitions, or print them."),
     "fields": ("sealoop.generating.fields", "Write the tables of fields into the pages of the kinds."),

@@ -11,7 +11,20 @@ from typing import Any
 from gitops_core import component as gitops
 from gitops_core.domain.health.kstatus import judge_health
 from gitops_core.meta import Resource
-from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Expressions, NoCloudLogins, Renderer
+from gitops_core.ports import (
+    Artifacts,
+    Buckets,
+    Clock,
+    CloudLogins,
+    Cluster,
+    Compute,
+    Expressions,
+    NoArtifacts,
+    NoBuckets,
+    NoCloudLogins,
+    Remotes,
+    Renderer,
+)
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Component, Controller, Platform
 from gitops_core.runtime.routes import Route
@@ -41,6 +54,8 @@ class Ports:
     providers: ProviderFactories
     logins: CloudLogins = field(default_factory=NoCloudLogins)
     forges: Forges | None = None
+    artifacts: Artifacts = field(default_factory=NoArtifacts)
+    buckets: Buckets = field(default_factory=NoBuckets)
 
 
 def make_routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy = DEFAULT_POLICY) -> tuple[Route, ...]:
@@ -51,7 +66,12 @@ def make_routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy
 def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """Make one controller for each kind that is reconciled."""
     return (
-        *gitops.make_controllers(platform, ports.renderer, ports.expressions),
+        *gitops.make_controllers(
+            platform,
+            ports.renderer,
+            ports.expressions,
+            remotes=Remotes(ports.artifacts, ports.logins, ports.buckets),
+        ),
         *secrets.make_controllers(platform, ports.providers),
         *make_image_controllers(platform, ports),
     )

@@ -1,5 +1,6 @@
 """What users write to apply Git to a cluster, and to be told of pushes: Flux's kinds with all of their fields."""
 
+from gitops_core.api.bucket import Bucket, BucketSpec, BucketStatus
 from gitops_core.api.fields import Artifact, GitReference, KindReference, LabelSelector, LocalReference
 from gitops_core.api.gitrepository import GitInclude, GitRepository, GitRepositorySpec, GitRepositoryStatus
 from gitops_core.api.kustomization import (
@@ -16,13 +17,23 @@ from gitops_core.api.kustomization import (
     Snapshot,
     SourceReference,
 )
+from gitops_core.api.ocirepository import (
+    LayerSelector,
+    OciReference,
+    OCIRepository,
+    OCIRepositorySpec,
+    OCIRepositoryStatus,
+)
 from gitops_core.api.receiver import Receiver, ReceiverResource, ReceiverSpec, ReceiverStatus
 
-KINDS = (GitRepository, Kustomization, Receiver)
+KINDS = (GitRepository, OCIRepository, Bucket, Kustomization, Receiver)
 
 __all__ = [
     "KINDS",
     "Artifact",
+    "Bucket",
+    "BucketSpec",
+    "BucketStatus",
     "CommonMetadata",
     "Dependency",
     "GitInclude",
@@ -38,7 +49,12 @@ __all__ = [
     "KustomizationSpec",
     "KustomizationStatus",
     "LabelSelector",
+    "LayerSelector",
     "LocalReference",
+    "OCIRepository",
+    "OCIRepositorySpec",
+    "OCIRepositoryStatus",
+    "OciReference",
     "Patch",
     "Receiver",
     "ReceiverResource",

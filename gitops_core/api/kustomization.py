@@ -20,7 +20,10 @@ Affix = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 class SourceReference(Wire):
     """The source that holds the folder; its namespace is the Kustomization's when empty."""
 
-    kind: Annotated[Literal["OCIRepository", "GitRepository", "Bucket", "ExternalArtifact"], only("GitRepository")]
+    kind: Annotated[
+        Literal["OCIRepository", "GitRepository", "Bucket", "ExternalArtifact"],
+        only("GitRepository", "OCIRepository", "Bucket"),
+    ]
     name: str
     namespace: str = ""
     api_version: str = ""

@@ -57,6 +57,7 @@ class RegistryAccess:
     Attributes:
         ca: PEM certificates to trust beside the system's.
         proxy: its URL, with user and password where it wants them.
+        unverified: TLS with whatever certificate there is, and else plain HTTP.
     """
 
     credentials: Credentials = ANONYMOUS
@@ -64,6 +65,7 @@ class RegistryAccess:
     client_certificate: bytes | None = None
     client_key: Sensitive | None = None
     proxy: Sensitive | None = None
+    unverified: bool = False
 
 
 OPEN = RegistryAccess()

@@ -64,6 +64,11 @@ class Image:
         return f"{self.repository}{'@' if ':' in self.reference else ':'}{self.reference}"
 
 
+def is_tag(text: str) -> bool:
+    """Tell whether a text can be a tag: no other one becomes a part of a request."""
+    return _TAG.fullmatch(text) is not None
+
+
 def parse_image(text: str, *, insecure: bool = False) -> Image:
     """Parse the image that a Pod's container would pull; without tag or digest, its tag is latest.
 

@@ -109,7 +109,7 @@ class Folders:
     def _make_version(self, source: Resource, revision: str) -> Key:
         kind = self.kinds[source.KIND.kind]
         ignore = kind.get_ignore(source)
-        told = "-" if ignore is None else f"+{ignore}"
+        told = f"+{ignore}" if isinstance(ignore, str) else "-"
         return str(source.ref), source.metadata.uid, kind.get_origin(source), told, revision
 
     def _find_kept(self, version: Key, rules: IgnoreRules) -> Container[str]:
@@ -120,9 +120,11 @@ class Folders:
         return ()
 
 
-def _read_rules(tree: Tree, spec_ignore: str | None) -> IgnoreRules:
+def _read_rules(tree: Tree, ignore: str | IgnoreRules | None) -> IgnoreRules:
+    if isinstance(ignore, IgnoreRules):
+        return ignore
     texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in list_ignore_files(tree)}
-    return parse_ignore_rules(texts, spec_ignore)
+    return parse_ignore_rules(texts, ignore)
 
 
 def _make_folder(tree: Tree, root: _Root, inside: str) -> Folder | None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 from gitops_core.api.fields import Artifact
+from gitops_core.domain.sources.ignore import IgnoreRules
 from gitops_core.meta import Resource, Tree
 
 R = TypeVar("R", bound=Resource)
@@ -34,8 +35,11 @@ class SourceKind(Protocol[R]):
         """Return what the files depend on beside the revision: where they are from, or their digest."""
         ...
 
-    def get_ignore(self, source: R) -> str | None:
-        """Return the patterns of files that do not count; None for Flux's own."""
+    def get_ignore(self, source: R) -> str | IgnoreRules | None:
+        """Return the patterns of files that do not count; None for Flux's own.
+
+        EVERY_FILE where those that do not count were never kept.
+        """
         ...
 
     async def read_tree(self, source: R, revision: str, path: str = "") -> Tree:

@@ -28,8 +28,10 @@ class Policy:
         default_service_account: whose rights a Kustomization has that names none, in its own namespace; "" for ours.
         strict_substitutions: a variable of spec.postBuild that is not set is an error, and not empty.
         file_remotes: Git remotes may be file:// URLs, which read what this process can read.
-        git_files: in a folder of one commit, with all below it.
-        git_file_size: of one file in Git.
+        git_files: in a folder of one commit, with all below it, and in one artifact of a registry.
+        git_file_size: of one file in Git, and in an artifact.
+        artifact_size: of the layer that holds an artifact's files.
+        artifact_unpacked: of these files together.
         builds: of kustomize that run at the same time.
         build_seconds: that one build may take.
         build_memory: of one build.
@@ -46,6 +48,8 @@ class Policy:
     file_remotes: bool = False
     git_files: int = 200_000
     git_file_size: int = 64 * MI
+    artifact_size: int = 64 * MI
+    artifact_unpacked: int = 256 * MI
     builds: int = 2
     build_seconds: int = 60
     build_memory: int = GI

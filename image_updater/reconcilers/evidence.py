@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass, field, replace
 
 from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryError, TransientError
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
+from gitops_core.oci.cosign import PublicKey, explain_refusal, parse_keys
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute
@@ -17,7 +17,6 @@ from gitops_core.runtime.remotes.registries import read_registry_access
 from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.guards.verdicts import Facts, Need
 from image_updater.domain.guards.vouching import make_catalog_name
-from image_updater.domain.registry.cosign import PublicKey, explain_refusal, parse_keys
 from image_updater.errors import GuardInvalid
 from image_updater.ports import ImageReader, Registry, TagCatalog
 
@@ -114,11 +113,11 @@ class Witness:
         size = sum(len(text or "") for text in (manifest.get("data") or {}).values())
         try:
             return await self.compute.run(size * KEY_WEIGHT, _parse_keys, manifest)
-        except (binascii.Error, ValueError, GuardInvalid) as error:
+        except ValueError as error:
             raise GuardInvalid(f"secret '{key}': {error}") from None
 
 
 def _parse_keys(manifest: Manifest) -> tuple[PublicKey, ...]:
-    """Parse the keys in a Secret. Raises ValueError, GuardInvalid."""
+    """Parse the keys in a Secret. Raises ValueError."""
     data = manifest.get("data") or {}
     return parse_keys({name: base64.b64decode(text or "", validate=True) for name, text in data.items()})

@@ -26,7 +26,8 @@ from gitops_core.adapters.git.reading import Limits as GitLimits
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
-from gitops_core.adapters.oci import OciRegistry, SdkLogins
+from gitops_core.adapters.oci import OciRegistry, RegistryArtifacts, SdkLogins
+from gitops_core.adapters.s3 import S3Buckets
 from gitops_core.adapters.sandbox import Confinement, remove_stale_folders
 from gitops_core.adapters.sandbox import Limits as BuildLimits
 from gitops_core.meta import Manifest
@@ -170,6 +171,9 @@ async def open_ports(
         stack.push_async_callback(provider.close)
     reader = RegistryReader(registry)
     stack.push_async_callback(reader.close)
+    artifacts = RegistryArtifacts(registry)
+    stack.push_async_callback(artifacts.close)
+    buckets = await stack.enter_async_context(S3Buckets(os.environ, compute))
     logins = SdkLogins()
     stack.push_async_callback(logins.close)
     forges = await stack.enter_async_context(HttpForges(os.environ))
@@ -183,6 +187,8 @@ async def open_ports(
         providers=providers,
         logins=logins,
         forges=forges,
+        artifacts=artifacts,
+        buckets=buckets,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from image_updater.domain.registry.cosign import SignedClaim, is_verified, parse_keys, read_bundle
+from gitops_core.oci.cosign import SignedClaim, is_verified, parse_keys, read_bundle
 
 LINES = (Path(__file__).parent / "data/cosign-signatures.jsonl").read_text().splitlines()
 CASES = [json.loads(line) for line in LINES]

@@ -59,6 +59,8 @@ def causes(message: str) -> list[str]:
 # What `kubectl get -o wide` showed with the original CRDs, and how the kinds could be called.
 COLUMNS = {
     "GitRepository": ["Name", "URL", "Age", "Ready", "Status"],
+    "OCIRepository": ["Name", "URL", "Ready", "Status", "Age"],
+    "Bucket": ["Name", "Endpoint", "Age", "Ready", "Status"],
     "Kustomization": ["Name", "Age", "Ready", "Status"],
     "Receiver": ["Name", "Age", "Ready", "Status"],
     "ImageRepository": ["Name", "Image", "Tags", "Ready", "Status", "Last scan", "Age"],
@@ -70,6 +72,8 @@ COLUMNS = {
 }
 SHORT_NAMES = {
     "GitRepository": ["gitrepo"],
+    "OCIRepository": ["ocirepo"],
+    "Bucket": [],
     "Kustomization": ["ks"],
     "Receiver": [],
     "ImageRepository": ["imgrepo", "imagerepo"],
@@ -81,6 +85,8 @@ SHORT_NAMES = {
 }
 CATEGORIES = {
     "GitRepository": "fluxcd-sources",
+    "OCIRepository": "fluxcd-sources",
+    "Bucket": "fluxcd-sources",
     "Kustomization": "fluxcd-appliers",
     "Receiver": "fluxcd-notifications",
     "ImageRepository": "fluxcd-images",

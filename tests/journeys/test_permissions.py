@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from sealoop.main import main
 from tests.journeys.surroundings import Surroundings, config_map, deployment, flux
+from tests.servers.artifacts import describe, push
 from tests.servers.controlplane import AuditedRequest, start_control_plane
 from tests.servers.git import BareRepository
 from tests.servers.programs import free_port
@@ -91,6 +92,15 @@ def secret_store(server: str) -> dict[str, Any]:
     return {"apiVersion": "external-secrets.io/v1", "kind": "SecretStore", "metadata": metadata, "spec": spec}
 
 
+def sources(artifact: str) -> list[dict[str, Any]]:
+    """What is fetched from elsewhere than Git; of the bucket no more than that it is not there."""
+    keys = {"secretRef": {"name": "hook"}, "insecure": True}
+    return [
+        flux("source", "OCIRepository", "pushed", url=f"oci://{artifact}", interval="1h", serviceAccountName="puller"),
+        flux("source", "Bucket", "kept", bucketName="b", endpoint=f"127.0.0.1:{free_port()}", interval="1h", **keys),
+    ]
+
+
 def gitops(around: Surroundings, url: str, image: str) -> list[dict[str, Any]]:
     source = {"kind": "GitRepository", "name": "app"}
     folder = {"sourceRef": source, "path": "./app", "targetNamespace": around.namespace, "prune": True}
@@ -142,10 +152,18 @@ async def test_every_job_is_done_with_the_printed_permissions(
             "app/other.yaml": deployment(f"{image}:1.0.0").replace(b"name: web", b"name: other", 1),
         }
     )
+    artifact = f"{open_registry.host}/{around.namespace}/config"
+    pushed = describe({"a.yaml": "kind: List"})
+    await asyncio.to_thread(push, open_registry.host, f"{around.namespace}/config", pushed, "latest")
     roles = printed_roles(around.namespace)
     kubeconfig = grant(around, roles)
     hooks = free_port()
-    objects = [*gitops(around, url, image), secret_store(vault_server.url), external_secret("db", f"{name}/db")]
+    objects = [
+        *gitops(around, url, image),
+        *sources(artifact),
+        secret_store(vault_server.url),
+        external_secret("db", f"{name}/db"),
+    ]
 
     def password(of: str) -> str:
         data = around.get(f"secret/{of}").get("data") or {}
@@ -184,6 +202,8 @@ async def test_every_job_is_done_with_the_printed_permissions(
                 lambda: around.ready("kustomization/team"), "the team's folder is applied as its service account"
             )
             around.until(lambda: password("db") == "first", "the Secret is made")
+            around.until(lambda: around.ready("ocirepository/pushed"), "the artifact is kept")
+            around.until(lambda: around.get("bucket/kept")["status"].get("conditions"), "the bucket was asked for")
             around.until(lambda: around.ready("receiver/app"), "the Receiver has a path")
             around.until(lambda: around.get("configmap/sealoop-tags-web"), "the ages of tags are kept")
 

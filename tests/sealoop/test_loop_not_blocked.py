@@ -31,6 +31,7 @@ from gitops_core.adapters.local.objects import Objects
 from gitops_core.api import GitRepository, Kustomization, Receiver
 from gitops_core.domain.sources.hooks import make_webhook_path
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource, Sensitive
+from gitops_core.oci.cosign import SignedClaim
 from gitops_core.ports import GitAccess
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.metrics import Metrics
@@ -40,7 +41,6 @@ from gitops_core.runtime.sharing.computing import IN_PLACE, Threads
 from gitops_core.schema import make_crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.registry.cosign import SignedClaim
 from sealoop.serving.hooks import receiving
 from sealoop.wiring import KINDS, Ports, make_controllers, make_routes
 from secrets_sync.adapters import make_provider_factories

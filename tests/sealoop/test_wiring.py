@@ -146,6 +146,6 @@ def test_markers_are_found_at_any_depth() -> None:
     by_kind = {kind.KIND.kind: dict(marked(kind, "")) for kind in KINDS}
 
     assert by_kind["Kustomization"][".spec.decryption"] == ()
-    assert by_kind["Kustomization"][".spec.sourceRef.kind"] == ("GitRepository",)
+    assert by_kind["Kustomization"][".spec.sourceRef.kind"] == ("GitRepository", "OCIRepository", "Bucket")
     assert by_kind["ExternalSecret"][".spec.dataFrom.rewrite"] == ()
     assert by_kind["ExternalSecret"][".spec.dataFrom.find.nullBytePolicy"] == ("Ignore",)

@@ -7,4 +7,5 @@ from gitops_core.adapters.http.proxies import find_proxy as find_proxy
 from gitops_core.adapters.http.sessions import BodyTooLarge as BodyTooLarge
 from gitops_core.adapters.http.sessions import open_session as open_session
 from gitops_core.adapters.http.sessions import parse_retry_after as parse_retry_after
+from gitops_core.adapters.http.sessions import pass_body as pass_body
 from gitops_core.adapters.http.sessions import read_body as read_body

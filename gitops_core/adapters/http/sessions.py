@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -103,6 +103,18 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
             raise BodyTooLarge(f"the answer is longer than {limit} bytes")
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def pass_body(response: aiohttp.ClientResponse, limit: int, take: Callable[[bytes], Awaitable[object]]) -> None:
+    """Pass the body on in parts, as it comes. Raises BodyTooLarge before the part that is beyond `limit` bytes."""
+    if response.content_length is not None and response.content_length > limit:
+        raise BodyTooLarge(f"the answer is longer than {limit} bytes")
+    size = 0
+    async for part in response.content.iter_chunked(CHUNK):
+        size += len(part)
+        if size > limit:
+            raise BodyTooLarge(f"the answer is longer than {limit} bytes")
+        await take(part)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import chain
 from typing import NamedTuple, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from gitops_core.adapters.oci.answers import Answer
 from gitops_core.adapters.oci.links import find_next_query
 from gitops_core.adapters.oci.pages import Page, RememberedPages, read_tags
-from gitops_core.adapters.oci.transport import JSON, Limits, Transport
+from gitops_core.adapters.oci.transport import JSON, Limits, Take, Transport
 from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryUnavailable, RepositoryUnknown
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import DIGEST, Repository
@@ -54,6 +54,8 @@ NO_HEAD = frozenset({400, 403, 405, 501})
 """What is answered to a method that is not wanted."""
 MOST_EMPTY = 100
 """Pages without a tag in a row, each of which says that there are more."""
+ABSENT, ACCEPTED = frozenset({404}), frozenset({201, 202, 204})
+UPLOAD_SECONDS = 600.0
 _LISTING = {"Accept": JSON}
 
 
@@ -151,6 +153,36 @@ class OciRegistry:
         await self.compute.run(len(answer.body) // BYTES_OF_WEIGHT, _check_body, answer.body, digest, where)
         return answer.body
 
+    async def stream_blob(
+        self,
+        repository: Repository,
+        digest: str,
+        take: Take,
+        access: RegistryAccess = OPEN,
+        *,
+        limit: int,
+        seconds: float,
+    ) -> None:
+        """Give a blob to `take` in parts, as it comes: it is what its digest says when this returns, and not before.
+
+        Raises:
+            RegistryUnavailable: also for more than `limit` bytes, and for other ones than were asked for.
+            ImageUnknown, ImageUnreadable; what `take` raises.
+        """
+        where = f"{repository}@{digest}"
+        _check_digest(digest, where)
+        hashed = hashlib.new(digest.partition(":")[0])
+
+        async def hash_and_take(part: bytes) -> None:
+            hashed.update(part)
+            await take(part)
+
+        try:
+            await self._get(repository, f"blobs/{digest}", access, limit, take=hash_and_take, seconds=seconds)
+        except RepositoryUnknown as error:
+            raise ImageUnknown(str(error)) from None
+        _check_hash(hashed.hexdigest(), digest, where)
+
     async def fetch_referrers(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN, *, limit: int = LARGEST_MANIFEST
     ) -> FetchedManifest:
@@ -163,9 +195,50 @@ class OciRegistry:
         answer = await self._get(repository, f"referrers/{digest}", access, limit)
         return FetchedManifest("", _get_media_type(answer), answer.body)
 
-    async def _get(self, repository: Repository, path: str, access: RegistryAccess, limit: int) -> Answer:
+    async def push_blob(self, repository: Repository, content: bytes, access: RegistryAccess = OPEN) -> str:
+        """Have the repository hold `content`, and return its digest. Raises RegistryError."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        path = f"/v2/{repository.path}/blobs"
+        there = await self._transport.ask("HEAD", repository, f"{path}/{digest}", access, {}, 0, ABSENT)
+        if there.status == HTTPStatus.OK:
+            return digest
+        begun = await self._transport.ask("POST", repository, f"{path}/uploads/", access, {}, LARGEST_PAGE, ACCEPTED)
+        # as with pages: a registry behind a proxy names a host that is its own
+        place = urlsplit(begun.headers.get("Location", ""))
+        if begun.status != HTTPStatus.ACCEPTED or not place.path.startswith("/"):
+            raise RegistryUnavailable(f"{begun.request}: the registry does not say where to upload to")
+        query = "&".join(filter(None, (place.query, urlencode({"digest": digest}))))
+        headers = {"Content-Type": "application/octet-stream"}
+        await self._put(repository, f"{place.path}?{query}", access, headers, content)
+        return digest
+
+    async def push_manifest(
+        self, repository: Repository, reference: str, media_type: str, content: bytes, access: RegistryAccess = OPEN
+    ) -> None:
+        """Have `reference`, a tag or its digest, name this manifest. Raises RegistryError."""
+        path = f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}"
+        await self._put(repository, path, access, {"Content-Type": media_type}, content)
+
+    async def _put(
+        self, repository: Repository, path: str, access: RegistryAccess, headers: Mapping[str, str], content: bytes
+    ) -> None:
+        await self._transport.ask(
+            "PUT", repository, path, access, headers, LARGEST_PAGE, ACCEPTED, content=content, seconds=UPLOAD_SECONDS
+        )
+
+    async def _get(
+        self,
+        repository: Repository,
+        path: str,
+        access: RegistryAccess,
+        limit: int,
+        *,
+        take: Take | None = None,
+        seconds: float | None = None,
+    ) -> Answer:
         headers = {"Accept": "*/*" if path.startswith("blobs/") else MANIFESTS}
-        return await self._transport.ask("GET", repository, f"/v2/{repository.path}/{path}", access, headers, limit)
+        url = f"/v2/{repository.path}/{path}"
+        return await self._transport.ask("GET", repository, url, access, headers, limit, take=take, seconds=seconds)
 
     async def _list(self, repository: Repository, access: RegistryAccess) -> tuple[str, ...]:
         query: str | None = FIRST
@@ -241,8 +314,11 @@ def _check_digest(digest: str, where: str) -> None:
 
 def _check_body(body: bytes, digest: str, where: str) -> None:
     """Raise RegistryUnavailable unless `body` is what was asked for."""
+    _check_hash(hashlib.new(digest.partition(":")[0], body).hexdigest(), digest, where)
+
+
+def _check_hash(found: str, digest: str, where: str) -> None:
     algorithm, _, wanted = digest.partition(":")
-    found = hashlib.new(algorithm, body).hexdigest()
     if found != wanted:
         raise RegistryUnavailable(f"the registry sent something else for {where}: {algorithm}:{found}")
 

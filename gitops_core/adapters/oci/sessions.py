@@ -21,7 +21,7 @@ from gitops_core.oci.credentials import RegistryAccess
 UNUSED = 600.0
 """Seconds after which a session that nobody uses is closed: its certificate may be another by now."""
 
-_Setting = tuple[bytes | None, bytes | None, Sensitive | None]
+_Setting = tuple[bytes | None, bytes | None, Sensitive | None, bool]
 
 
 @dataclass
@@ -32,7 +32,7 @@ class _Opened:
 
 
 class Sessions:
-    """The open sessions, each by authority, certificate and key.
+    """The open sessions, each by authority, certificate, key, and whether the host is verified at all.
 
     Args:
         total, read: seconds for one request, and without a single byte.
@@ -46,7 +46,7 @@ class Sessions:
     @asynccontextmanager
     async def used(self, access: RegistryAccess) -> AsyncIterator[aiohttp.ClientSession]:
         """Yield the session for `access`, which stays open while the block runs. Raises CredentialsInvalid."""
-        setting = (access.ca, access.client_certificate, access.client_key)
+        setting = (access.ca, access.client_certificate, access.client_key, access.unverified)
         opened = self._open.get(setting)
         if opened is None:
             context = make_tls_context(access)
@@ -84,9 +84,12 @@ def make_tls_context(access: RegistryAccess) -> ssl.SSLContext | bool:
     Raises:
         CredentialsInvalid: not PEM, certificate and key are not a pair, or a key that takes long to use.
     """
-    if not (access.ca or access.client_certificate):
+    if not (access.ca or access.client_certificate or access.unverified):
         return True
     context = ssl.create_default_context()
+    if access.unverified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     # Python 3.13 refuses authorities without a key identifier; registries have them, and container runtimes take them.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     trouble = "failed to configure authentication options: failed to parse"

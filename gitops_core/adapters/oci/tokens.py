@@ -114,7 +114,7 @@ class Tokens:
                 " with https, without a user"
             )
         if not belongs(challenge.realm, repository.registry, over_http=over_http):
-            access = RegistryAccess(ca=access.ca, proxy=access.proxy)
+            access = RegistryAccess(ca=access.ca, proxy=access.proxy, unverified=access.unverified)
         wanted = _Wanted(challenge.realm, challenge.service, repository.path, access)
         scopes = self._get_scopes(wanted, challenge.scope)
         token = self._tokens.get(wanted)

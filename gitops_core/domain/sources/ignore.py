@@ -17,8 +17,9 @@ Source: fluxcd/pkg, sourceignore; git, dir.c and wildmatch.c.
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import string
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -62,6 +63,10 @@ class IgnoreRules:
         return not next((ignored for ignored, pattern in self.groups if pattern.fullmatch(name)), False)
 
 
+EVERY_FILE = IgnoreRules("", ())
+"""The rules of files that were selected before."""
+
+
 def parse_ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRules:
     """Parse the rules of a repository.
 
@@ -76,11 +81,31 @@ def parse_ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> Ign
     for folder in sorted(files, key=lambda name: name.split("/") if name else []):
         given += [(folder, line) for line in _list_patterns(files[folder], f"{folder}/{IGNORE_FILE}".lstrip("/"))]
     given += [("", line) for line in _list_patterns(spec_ignore or "", "spec.ignore")]
-    if len(given) > MAX_LINES:
-        raise IgnoreRulesInvalid(f"there are more than {MAX_LINES:,} ignore patterns: join some, for example by folder")
+    _check_number(given)
     # An empty spec.ignore is how users say that nothing is to be left out; a file of comments says nothing.
     defaults = () if given or spec_ignore == "" else DEFAULTS
-    patterns = [*(("", line) for line in (*VERSION_CONTROL, *defaults)), *given]
+    return _make_rules([*(("", line) for line in (*VERSION_CONTROL, *defaults)), *given])
+
+
+def parse_own_rules(ignore_file: str, spec_ignore: str | None) -> IgnoreRules:
+    """Parse the rules of a bucket: its one `.sourceignore` and spec.ignore, and no others.
+
+    Raises:
+        IgnoreRulesInvalid
+    """
+    texts = ((ignore_file, IGNORE_FILE), (spec_ignore or "", "spec.ignore"))
+    given = [("", line) for text, where in texts for line in _list_patterns(text, where)]
+    _check_number(given)
+    return _make_rules(given)
+
+
+def _check_number(given: Sequence[tuple[str, str]]) -> None:
+    if len(given) > MAX_LINES:
+        raise IgnoreRulesInvalid(f"there are more than {MAX_LINES:,} ignore patterns: join some, for example by folder")
+
+
+def _make_rules(patterns: Iterable[tuple[str, str]]) -> IgnoreRules:
+    """Make the rules of (folder, line) in their order: a later one goes before."""
     compiled = [
         (not line.startswith("!"), expression)
         for folder, line in patterns
@@ -91,6 +116,17 @@ def parse_ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> Ign
         for ignored, group in groupby(reversed(compiled), key=lambda item: item[0])
     )
     return IgnoreRules(hashlib.sha256(repr(compiled).encode()).hexdigest(), groups)
+
+
+def select_files(files: Mapping[str, bytes], spec_ignore: str | None) -> dict[str, bytes]:
+    """Select the files of an artifact that count, by their own `.sourceignore` files and by spec.ignore.
+
+    Raises:
+        IgnoreRulesInvalid
+    """
+    texts = {posixpath.dirname(path): files[path].decode("utf-8", "replace") for path in list_ignore_files(files)}
+    rules = parse_ignore_rules(texts, spec_ignore)
+    return {path: content for path, content in files.items() if rules.keeps(path)}
 
 
 def list_ignore_files(paths: Iterable[str]) -> tuple[str, ...]:

@@ -82,12 +82,12 @@ async def read_registry_access(
     spec, namespace = wanted.spec, wanted.metadata.namespace
     try:
         proxy = (
-            await _read_proxy(cluster, ObjectKey(namespace, spec.proxy_secret_ref.name))
+            await read_proxy_secret(cluster, ObjectKey(namespace, spec.proxy_secret_ref.name))
             if spec.proxy_secret_ref
             else None
         )
         trust = (
-            await _read_trust(cluster, ObjectKey(namespace, spec.cert_secret_ref.name))
+            await read_trust_secret(cluster, ObjectKey(namespace, spec.cert_secret_ref.name))
             if spec.cert_secret_ref
             else Trust()
         )
@@ -121,6 +121,7 @@ def identify_access(access: RegistryAccess) -> str:
     )
     parts = (
         credentials.username.encode(),
+        b"" if access.unverified else None,
         access.ca,
         access.client_certificate,
         *(value.reveal() if value is not None else None for value in values),
@@ -194,11 +195,13 @@ def _parse_entries(manifest: Manifest, key: ObjectKey) -> tuple[Entry, ...]:
         raise ValueError(f"secret '{key}': {error}") from None
 
 
-async def _read_trust(cluster: Cluster, key: ObjectKey) -> Trust:
+async def read_trust_secret(cluster: Cluster, key: ObjectKey) -> Trust:
+    """Read whom a Secret tells us to trust. Raises ValueError, ClusterError."""
     return read_trust(_decode(await _get_secret(cluster, key), key), str(key))
 
 
-async def _read_proxy(cluster: Cluster, key: ObjectKey) -> Sensitive:
+async def read_proxy_secret(cluster: Cluster, key: ObjectKey) -> Sensitive:
+    """Read the proxy that a Secret names. Raises ValueError, ProxyUnsupported; ClusterError."""
     return read_proxy(_decode(await _get_secret(cluster, key), key), str(key))
 
 

@@ -17,7 +17,8 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.api import KINDS, GitRepository, Kustomization
 from gitops_core.errors import ClusterError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Cluster, Git, Query
+from gitops_core.ports import Cluster, Git, Query, Remotes
+from gitops_core.reconcilers.sources import SourceKinds
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
@@ -93,6 +94,7 @@ class World:
     """
 
     controllers: tuple[Controller[Any], ...]
+    sources: Callable[[Platform, Remotes], SourceKinds]
 
     def __init__(self, operator: Policy = DEFAULT_POLICY, settings: Settings = DEFAULT_SETTINGS) -> None:
         self.operator, self.settings = operator, settings

@@ -16,18 +16,13 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.oci import OciRegistry
+from gitops_core.adapters.oci.manifests import LONGEST_LABEL, MOST_LABELS
 from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable
+from gitops_core.oci.cosign import SignedClaim
 from gitops_core.oci.references import Repository
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.sharing.computing import Threads
-from image_updater.adapters.inspecting import (
-    LARGEST_CONFIG,
-    LONGEST_LABEL,
-    MOST_LABELS,
-    MOST_REMEMBERED,
-    RegistryReader,
-)
-from image_updater.domain.registry.cosign import SignedClaim
+from image_updater.adapters.inspecting import LARGEST_CONFIG, MOST_REMEMBERED, RegistryReader
 from tests.stretches import LONGEST, Stretches
 
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from gitops_core.decoding import decode_json
-from image_updater.errors import GuardInvalid
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -39,6 +38,10 @@ _STATEMENT = "https://in-toto.io/Statement/"
 _DSSE = b"DSSEv1 "
 MOST_ENVELOPE_SIGNATURES = 8
 SMALLEST_RSA = 2048
+
+
+class KeysInvalid(ValueError):
+    """What should hold public keys does not; the message quotes no key."""
 
 
 class SignedClaim(NamedTuple):
@@ -103,11 +106,11 @@ def parse_keys(values: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
     """Return the keys of a Secret's entries `*.pub` (PEM), by name.
 
     Raises:
-        GuardInvalid: there are none, or one is none, of an unknown kind or weak.
+        KeysInvalid: there are none, or one is none, of an unknown kind or weak.
     """
     keys = tuple(PublicKey(name, _parse_key(name, values[name])) for name in sorted(values) if name.endswith(".pub"))
     if not keys:
-        raise GuardInvalid("no entry that ends with .pub holds a public key")
+        raise KeysInvalid("no entry that ends with .pub holds a public key")
     return keys
 
 
@@ -179,7 +182,7 @@ def _encode(payload_type: str, body: bytes) -> bytes:
 
 
 def _parse_key(name: str, pem: bytes) -> EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey:
-    # imported where a guard wants signatures: nobody else pays for it
+    # imported where signatures are wanted: nobody else pays for it
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -187,7 +190,7 @@ def _parse_key(name: str, pem: bytes) -> EllipticCurvePublicKey | RSAPublicKey |
     try:
         key: Any = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
-        raise GuardInvalid(f"{name!r} is not a public key in PEM") from None
+        raise KeysInvalid(f"{name!r} is not a public key in PEM") from None
     match key:
         case ec.EllipticCurvePublicKey(curve=ec.SECP256R1() | ec.SECP384R1() | ec.SECP521R1()):
             return key
@@ -195,7 +198,7 @@ def _parse_key(name: str, pem: bytes) -> EllipticCurvePublicKey | RSAPublicKey |
             return key
         case ed25519.Ed25519PublicKey():
             return key
-    raise GuardInvalid(
+    raise KeysInvalid(
         f"{name!r} is not a key that cosign signs with: ECDSA P-256, P-384 or P-521, RSA of 2048 bits or more, Ed25519"
     )
 

@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_updater.domain.registry.cosign import SignedClaim, explain_refusal, is_verified, parse_keys, read_bundle
-from image_updater.errors import GuardInvalid
+from gitops_core.oci.cosign import KeysInvalid, SignedClaim, explain_refusal, is_verified, parse_keys, read_bundle
 
 DIGEST = "sha256:" + 64 * "a"
 TYPE = "application/vnd.in-toto+json"
@@ -155,5 +154,5 @@ def test_keys_are_the_entries_that_end_with_pub() -> None:
     ],
 )
 def test_an_entry_that_is_not_a_key_is_named(values: dict[str, bytes], message: str) -> None:
-    with pytest.raises(GuardInvalid, match=message):
+    with pytest.raises(KeysInvalid, match=message):
         parse_keys(values)

@@ -1,0 +1,66 @@
+"""What sources that are fetched into kept trees say of themselves: what failed, and what is still true beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gitops_core.api import Artifact
+from gitops_core.errors import SourceFailed
+from gitops_core.meta import Condition, ConditionStatus, Kind, ObjectMeta, Status
+from gitops_core.runtime.reconciling import Notice
+
+SERVED = "http://artifacts.sealoop.invalid"
+"""Where artifacts of ours would be: nothing is served, as our Kustomizations read the kept trees."""
+LATEST = "latest.tar.gz"
+
+
+def find_condition(status: Status, type_: str) -> Condition | None:
+    return next((condition for condition in status.conditions if condition.type == type_), None)
+
+
+def write_path(kind: Kind, metadata: ObjectMeta, file: str) -> str:
+    """Write where an artifact would be: `ocirepository/NAMESPACE/NAME/FILE`."""
+    return f"{kind.kind.lower()}/{metadata.namespace}/{metadata.name}/{file}"
+
+
+def is_ours(artifact: Artifact) -> bool:
+    """Tell whether an artifact is a tree of ours: another controller's is a tarball that we do not have."""
+    return artifact.url.startswith(f"{SERVED}/")
+
+
+def list_failure(
+    error: SourceFailed, status: Status, known: Artifact | None, revision: str, where: str
+) -> tuple[Condition, ...]:
+    """List what a failure says, and what of the stored artifact is still true.
+
+    Args:
+        revision: what is there now, "" when that is not known.
+        where: it is.
+    """
+    is_failed: ConditionStatus = "False" if error.condition == "SourceVerified" else "True"  # of either polarity
+    failed = Condition(type=error.condition, status=is_failed, reason=error.reason, message=str(error))
+    return (failed, *_list_kept(status, known, revision, where))
+
+
+def _list_kept(status: Status, known: Artifact | None, revision: str, where: str) -> Iterator[Condition]:
+    if (stored := find_condition(status, "ArtifactInStorage")) is not None:
+        yield stored
+    if known is None:
+        return
+    if revision and known.revision != revision:
+        message = f"new revision '{revision}' for '{where}'"
+        yield Condition(type="ArtifactOutdated", status="True", reason="NewRevision", message=message)
+    elif not revision and (outdated := find_condition(status, "ArtifactOutdated")) is not None:
+        yield outdated
+
+
+def list_notices(
+    status: Status, known: Artifact | None, artifact: Artifact, text: str, group: str
+) -> tuple[Notice, ...]:
+    """List what is told: other files, or that a failure is over."""
+    is_new = known is None or known.digest != artifact.digest
+    failed = any(find_condition(status, type_) is not None for type_ in ("FetchFailed", "StorageOperationFailed"))
+    if not is_new and not failed:
+        return ()
+    metadata: Mapping[str, str] = {f"{group}/revision": artifact.revision, f"{group}/digest": artifact.digest}
+    return (Notice("Normal", "NewArtifact" if is_new else "Succeeded", text, metadata),)
