@@ -386,6 +386,11 @@ class GitRef:
     name: str = ""
     commit: str = ""
 
+    @property
+    def is_branch(self) -> bool:
+        """Tell whether it is a branch that is looked at, and not a tag, a commit or a ref by its full name."""
+        return not (self.commit or self.name or self.semver or self.tag)
+
 
 @dataclass(frozen=True)
 class GitAccess:
@@ -466,7 +471,14 @@ class GitRemote(Protocol):
     """
 
     async def resolve(self, ref: GitRef) -> Revision:
-        """Return where `ref` points now: one request, which may bring the commit along. Raises RefNotFound."""
+        """Return where `ref` points now: one request, which may bring the commit along.
+
+        Of a range of versions the newest tag counts; of several that are equally new the one whose commit is the
+        latest, then the last by its name.
+
+        Raises:
+            RefNotFound; StalledError: `ref.semver` is no range.
+        """
         ...
 
     async def fetch_tree(self, revision: Revision, path: str = "") -> Tree:

@@ -103,7 +103,7 @@ class GitRepositoryReconciler:
 
 def _make_reference(wanted: GitRepository) -> GitRef:
     ref = wanted.spec.ref
-    return GitRef() if ref is None else GitRef(branch=ref.branch, tag=ref.tag, name=ref.name, commit=ref.commit)
+    return GitRef() if ref is None else GitRef(ref.branch, ref.tag, ref.semver, ref.name, ref.commit)
 
 
 def _is_current(wanted: GitRepository, known: Artifact, revision: Revision) -> bool:

@@ -123,7 +123,7 @@ class PullRequests:
         if asked not in KINDS:
             raise StalledError(f"annotation {ANNOTATION} is {asked!r}: it has to be one of {', '.join(KINDS)}")
         ref, url, head = source.ref, source.url, source.push_branch
-        base = "" if ref.name or ref.tag or ref.commit else ref.branch
+        base = ref.branch if ref.is_branch else ""
         if not base:
             raise StalledError("a pull request needs a base: check out a branch, not a tag or commit")
         if head == base:

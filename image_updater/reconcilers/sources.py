@@ -37,7 +37,7 @@ class Route:
     @property
     def switches(self) -> bool:
         """Tell whether commits go to another branch than the one that is read."""
-        return self.push_branch != self.ref.branch or bool(self.ref.name or self.ref.tag or self.ref.commit)
+        return self.push_branch != self.ref.branch or not self.ref.is_branch
 
     @property
     def refspec(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -83,7 +83,9 @@ async def test_a_ref_is_resolved_as_flux_writes_it(world: World) -> None:
     assert await resolved(GitRef(tag="v1-annotated")) == f"v1-annotated@sha1:{first}"
     assert await resolved(GitRef(tag="v1", name="refs/heads/main")) == f"refs/heads/main@sha1:{second}"
     assert await resolved(GitRef(name="refs/tags/v1-annotated")) == f"refs/tags/v1-annotated@sha1:{first}"
-    assert await resolved(GitRef(name="refs/heads/main", commit=first)) == f"sha1:{first}"
+    assert await resolved(GitRef(commit=first)) == f"sha1:{first}"
+    assert await resolved(GitRef(tag="v1", branch="main", commit=first)) == f"main@sha1:{first}"
+    assert await resolved(GitRef(name="refs/heads/main", commit=first)) == f"refs/heads/main@sha1:{first}"
 
 
 async def test_a_missing_ref_is_named(world: World) -> None:
@@ -115,11 +117,37 @@ async def test_a_name_that_cannot_be_a_ref_is_not_found(world: World) -> None:
     assert await repository.log() == (first,)
 
 
-async def test_semver_is_refused_until_it_is_there(world: World) -> None:
-    _, remote = await world.repository()
+async def test_a_range_means_the_newest_tag_that_it_accepts(world: World) -> None:
+    repository, remote = await world.repository()
+    first = await repository.commit({"a": b"1"})
+    for tag in ("v0.9.0", "v1.0.0", "nightly", "v1.3", "v2.0.0-rc.1"):
+        await repository.tag(tag, first)
+    second = await repository.commit({"a": b"2"})
+    await repository.tag("1.1.5", second, annotated=True)
 
-    with pytest.raises(StalledError, match="semver"):
-        await remote.resolve(GitRef(semver=">=1.0"))
+    async def resolved(ref: GitRef) -> str:
+        return str(await remote.resolve(ref))
+
+    assert await resolved(GitRef(branch="main", tag="v0.9.0", semver="1.x")) == f"1.1.5@sha1:{second}"
+    assert await resolved(GitRef(semver="<1.1")) == f"v1.0.0@sha1:{first}"
+    assert await resolved(GitRef(semver=">=1.0.0-0")) == f"v2.0.0-rc.1@sha1:{first}"
+    assert await resolved(GitRef(semver="1.x", name="refs/tags/nightly")) == f"refs/tags/nightly@sha1:{first}"
+    assert await resolved(GitRef(semver="1.x", branch="main", commit=first)) == f"main@sha1:{first}"
+    with pytest.raises(RefNotFound, match="no tag in the range '>2'"):
+        await remote.resolve(GitRef(semver=">2"))
+    with pytest.raises(StalledError, match='no range of versions: improper constraint: "not a range"'):
+        await remote.resolve(GitRef(semver="not a range"))
+
+
+async def test_of_tags_that_are_equally_new_the_one_of_the_latest_commit_counts(world: World) -> None:
+    repository, remote = await world.repository()
+    later = await repository.commit({"a": b"1"}, when=WHEN + timedelta(hours=1))
+    earlier = await repository.commit({"a": b"2"}, when=WHEN)
+    for tag, commit in {"1.0.0+5": later, "v1.0.0+9": earlier, "2.0.0+a": later, "2.0.0+b": later}.items():
+        await repository.tag(tag, commit)
+
+    assert str(await remote.resolve(GitRef(semver="1.x"))) == f"1.0.0+5@sha1:{later}"
+    assert str(await remote.resolve(GitRef(semver="2.x"))) == f"2.0.0+b@sha1:{later}"
 
 
 async def test_a_tree_holds_the_regular_files(world: World) -> None:

@@ -58,6 +58,25 @@ async def test_another_push_branch_is_one_commit_on_its_base() -> None:
 
 
 @in_virtual_time
+async def test_a_range_of_versions_is_the_base_and_follows_the_newest_tag() -> None:
+    world = World()
+    git = {"checkout": {"ref": {"semver": "1.x", "branch": "bumps"}}}
+    async with world.running():
+        released = await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+        await world.repository.tag("v1.0.0", released)
+        first = await begun(world, git=git)
+        old = await world.repository.log("bumps")
+        newer = await world.repository.commit({"README.md": b"newer\n"})
+        await world.repository.tag("v1.1.0", newer)
+        await world.clock.sleep(6 * 60)
+        new = await world.repository.log("bumps")
+
+    assert first["status"]["observedSourceRevision"] == f"v1.0.0@sha1:{released}"
+    assert (old[1], new[1]) == (released, newer)
+    assert (await world.head("bumps"))["README.md"] == "newer\n"
+
+
+@in_virtual_time
 async def test_a_push_branch_that_says_it_all_is_left_alone() -> None:
     """Also by a process that has never seen it, and without a second event."""
 

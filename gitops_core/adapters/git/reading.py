@@ -49,6 +49,8 @@ CLOSED = "the mirrors are closed: this process is ending"
 ANSWER_SECONDS = 10.0
 THREADS = 16
 LIVE_READERS = 4
+MOST_HEADER = 16 << 20
+"""Bytes of a commit, or of the object of an annotated tag."""
 REMEMBERED_TREES = 16 << 20
 REMEMBERED_FILES = 8 << 20
 ENTRY_WEIGHT = 270
@@ -273,9 +275,17 @@ class Shelf:
         return self.readers.read_tree(self.directory, oid, self.limits.tree_bytes)
 
     def find_commit(self, oid: str) -> bytes | None:
-        """Return the body of a commit, or None when the mirror does not have it."""
-        stored = self.readers.read(self.directory, oid, 16 << 20)
-        return stored.body if stored and stored.type == "commit" else None
+        """Return the body of a commit, or None when the mirror does not have it. Raises GitError: it is no commit."""
+        return self._find(oid, "commit")
+
+    def _find(self, oid: str, type_: str) -> bytes | None:
+        try:
+            stored = self.readers.read(self.directory, oid, MOST_HEADER)
+        except OverflowError as error:
+            raise GitError(f"{type_} {oid} has {error.args[0]} bytes, the limit is {MOST_HEADER}") from None
+        if stored is not None and stored.type != type_:
+            raise GitError(f"{oid} is a {stored.type} and no {type_}")
+        return stored.body if stored is not None else None
 
     def read_blob(self, oid: str, path: str) -> bytes:
         """Return a file's contents. Raises GitError: the file is too large, or the mirror lost it."""

@@ -38,6 +38,7 @@ from gitops_core.adapters.git.objects import (
 from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.adapters.git.trees import MirrorTrees
+from gitops_core.domain.sources.versions import list_newest, parse_range
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, is_never_ours
@@ -45,6 +46,7 @@ from gitops_core.recent import Recent
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()
+MOST_TIED = 16  # commits whose dates are compared
 MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
 PROVEN_BYTES, PROVEN_WEIGHT = 2 << 20, 256
 DISUSED_SECONDS = 7 * 24 * 3600.0
@@ -186,12 +188,12 @@ class MirrorRemote:
 
     async def resolve(self, ref: GitRef) -> Revision:
         if ref.commit:
-            return Revision(ref.branch, check_commit_id(ref.commit))
+            return Revision(ref.name or ref.branch, check_commit_id(ref.commit))
         if ref.name:
             name = write_full_ref(ref.name)
             return self._pick(await self._list(*_choose_listing(name)), ref.name, name, "ref")
         if ref.semver:
-            raise StalledError(f"{self.url}: ref.semver is not supported yet: name a tag or a branch")
+            return await self._resolve_range(ref.semver)
         if ref.tag:
             name = write_full_ref(ref.tag, "tags")
             return self._pick(await self._list("--tags"), ref.tag, name, "tag")
@@ -247,6 +249,25 @@ class MirrorRemote:
         if only == ("--heads",):
             self.mirror.branches = frozenset(refs)
         return peeled
+
+    async def _resolve_range(self, text: str) -> Revision:
+        wanted, tags = parse_range(text), await self._list("--tags")
+        prefix = "refs/tags/"
+        newest = await self.mirror.run_beside(lambda: list_newest((ref.removeprefix(prefix) for ref in tags), wanted))
+        if not newest:
+            raise RefNotFound(f"{self.url} has no tag in the range {text!r}")
+        tied: dict[str, Revision] = {}
+        for tag in newest:
+            tied.setdefault(tags[prefix + tag], Revision(tag, tags[prefix + tag]))
+        if len(tied) == 1:
+            return next(iter(tied.values()))
+        if len(tied) > MOST_TIED:
+            raise RefNotFound(
+                f"{self.url} has {len(tied)} commits whose tags are equally new for {text!r}, as {newest[0]!r} is:"
+                f" more than {MOST_TIED} are not compared"
+            )
+        dated = [((await self.describe(revision)).committer.when, revision) for revision in tied.values()]
+        return max(dated, key=lambda item: item[0])[1]  # of one date the first, whose name is the last
 
     def _pick(self, found: Mapping[str, str], shown: str, name: str, kind: str) -> Revision:
         if name not in found:

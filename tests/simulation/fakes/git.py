@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -32,7 +32,8 @@ from gitops_core.adapters.git.objects import (
 )
 from gitops_core.adapters.git.remote import get_target, write_push_options
 from gitops_core.adapters.git.signing import SigningKey, load_signer
-from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError, TreeLost
+from gitops_core.domain.sources.versions import list_newest, parse_range
+from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, TreeLost
 from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer, is_never_ours
 
@@ -74,9 +75,10 @@ class FakeRepository:
         branch: str = "main",
         modes: Mapping[str, str] | None = None,
         message: str = "A change",
+        when: datetime = SOMEBODY.when,
     ) -> str:
         """Commit `files` on top of a branch, as somebody; None removes one."""
-        ref = f"refs/heads/{branch}"
+        ref, who = f"refs/heads/{branch}", replace(SOMEBODY, when=when)
         parent = self.refs.get(ref, "")
         root = self.tree_of(parent) if parent else self.add(make_object("tree", b""))
         tree, objects = edit_tree(self.entries, root, files, "sha1")
@@ -84,7 +86,7 @@ class FakeRepository:
             self.add(item)
         for path, mode in (modes or {}).items():
             tree = self._with_mode(tree, path, mode)
-        body = encode_commit(Commit(parent, {}, message, SOMEBODY, SOMEBODY), tree)
+        body = encode_commit(Commit(parent, {}, message, who, who), tree)
         self.refs[ref] = self.add(make_object("commit", body if parent else body.replace(b"parent \n", b"")))
         return self.refs[ref]
 
@@ -270,9 +272,9 @@ class FakeRemote:
 
     def _resolve(self, ref: GitRef) -> Revision:
         if ref.commit:
-            return Revision(ref.branch, check_commit_id(ref.commit))
+            return Revision(ref.name or ref.branch, check_commit_id(ref.commit))
         if ref.semver and not ref.name:
-            raise StalledError(f"{self.url}: ref.semver is not supported yet: name a tag or a branch")
+            return self._resolve_range(ref.semver)
         if ref.name:
             shown, name = ref.name, write_full_ref(ref.name)
         elif ref.tag:
@@ -287,6 +289,13 @@ class FakeRemote:
         if name not in self.repository.refs:
             raise RefNotFound(f"{self.url} has no ref {shown!r}")
         return Revision(shown, self.repository.refs[name])
+
+    def _resolve_range(self, text: str) -> Revision:
+        tags = {ref.removeprefix("refs/tags/"): oid for ref, oid in self.repository.refs.items() if "/tags/" in ref}
+        found = [Revision(tag, tags[tag]) for tag in list_newest(tags, parse_range(text))]
+        if not found:
+            raise RefNotFound(f"{self.url} has no tag in the range {text!r}")
+        return max(found, key=lambda revision: self._commit(revision).committer.when)
 
     def _commit(self, revision: Revision) -> CommitInfo:
         stored = self.repository.objects.get(check_commit_id(revision.commit))
