@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 
 from gitops_core.api import Artifact, GitRepository, GitRepositoryStatus
-from gitops_core.errors import GitError, StalledError
+from gitops_core.errors import GitError, GitOpsError, StalledError
 from gitops_core.meta import Condition, Revision, Tree, parse_duration
 from gitops_core.ports import Clock, Cluster, Git, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
@@ -71,11 +71,11 @@ class GitRepositoryReconciler:
                 return _report_stored(wanted, known)
             artifact = await self._make_artifact(wanted, revision)
             notice = await self._make_notice(remote, revision, artifact)
-        except GitError as error:
-            failed = Condition(type="FetchFailed", status="True", reason=error.reason, message=str(error))
-            raise error.carry(wanted.status, failed, *_list_kept(wanted)) from None
         except StalledError as error:
-            raise StalledError(str(error), reason="URLInvalid" if error.reason == "Failed" else error.reason) from error
+            stalled = StalledError(str(error), reason="URLInvalid" if error.reason == "Failed" else error.reason)
+            raise _carry(stalled, wanted) from error
+        except GitError as error:
+            raise _carry(error, wanted) from None
         is_new = known is None or known.digest != artifact.digest or known.revision != artifact.revision
         return _report_stored(wanted, artifact, (notice,) if is_new else ())
 
@@ -125,6 +125,10 @@ def _report_stored(wanted: GitRepository, artifact: Artifact, notices: tuple[Not
     )
 
 
-def _list_kept(wanted: GitRepository) -> tuple[Condition, ...]:
-    """List the conditions that stay: a failure to fetch does not take away what is there."""
-    return tuple(c for c in wanted.status.conditions if c.type == "ArtifactInStorage")
+E = TypeVar("E", bound=GitOpsError)
+
+
+def _carry(error: E, wanted: GitRepository) -> E:
+    """Have a failure to fetch told, and what is there kept."""
+    failed = Condition(type="FetchFailed", status="True", reason=error.reason, message=str(error))
+    return error.carry(wanted.status, failed, *(c for c in wanted.status.conditions if c.type == "ArtifactInStorage"))

@@ -78,8 +78,7 @@ def parse_ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> Ign
     given += [("", line) for line in _list_patterns(spec_ignore or "", "spec.ignore")]
     if len(given) > MAX_LINES:
         raise IgnoreRulesInvalid(f"there are more than {MAX_LINES:,} ignore patterns: join some, for example by folder")
-    # An empty spec.ignore is how users say that nothing is to be left out; a file of comments says nothing.
-    defaults = () if given or spec_ignore == "" else DEFAULTS
+    defaults = () if given else DEFAULTS  # an empty spec.ignore, or one of comments, says nothing
     patterns = [*(("", line) for line in (*VERSION_CONTROL, *defaults)), *given]
     compiled = [
         (not line.startswith("!"), expression)

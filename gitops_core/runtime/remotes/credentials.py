@@ -47,8 +47,6 @@ def make_git_access(values: Mapping[str, bytes], key: ObjectKey, url: str) -> Gi
         return _make_ssh_access(values, key)
     username, password = values.get("username", b""), values.get("password")
     token = values.get("bearerToken")
-    if username and password is None and not token:
-        raise GitAccessDenied(f"secret '{key}' has a username but no password")
     if password is not None and not username and not token:
         raise GitAccessDenied(f"secret '{key}' has a password but no username")
     certificate, client_key = (
