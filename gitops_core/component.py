@@ -1,6 +1,6 @@
 """The face of gitops_core: what it reconciles, and what wakes what.
 
-GitRepository    its Secret (those labelled reconcile.fluxcd.io/watch=Enabled)
+GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled)
 Receiver         likewise
 Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled),
                  and while it waits for them its objects
@@ -29,6 +29,7 @@ from gitops_core.reconcilers import (
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import CONFIG_MAP, find_reference
+from gitops_core.reconcilers.verifying import Verifier
 from gitops_core.runtime.loop.controlling import is_significant
 from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
@@ -66,9 +67,14 @@ def make_controllers(
     return (
         Controller(
             GitRepository,
-            GitRepositoryReconciler(GitSource(platform.cluster, platform.git), folders, platform.clock),
+            GitRepositoryReconciler(
+                GitSource(platform.cluster, platform.git),
+                folders,
+                platform.clock,
+                Verifier(platform.cluster, platform.compute),
+            ),
             FLUX,
-            references=_list_secret,
+            references=_list_named_by_repository,
             watches=(Watch(Query(SECRET, labels=WATCHED)),),
         ),
         Controller(
@@ -103,7 +109,14 @@ def make_routes(
     return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes, policy)),)
 
 
-def _list_secret(wanted: GitRepository | Receiver) -> Iterable[ObjectRef]:
+def _list_named_by_repository(wanted: GitRepository) -> Iterable[ObjectRef]:
+    spec = wanted.spec
+    for named in (spec.secret_ref, spec.verify.secret_ref if spec.verify is not None else None):
+        if named is not None:
+            yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, named.name))
+
+
+def _list_secret(wanted: Receiver) -> Iterable[ObjectRef]:
     if wanted.spec.secret_ref is not None:
         yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
 

@@ -495,6 +495,20 @@ class GitRemote(Protocol):
 
     async def describe(self, revision: Revision) -> CommitInfo: ...
 
+    async def read_commit(self, revision: Revision) -> bytes:
+        """Return the very bytes of the commit, of which its id is the hash (behind Git's header)."""
+        ...
+
+    async def read_tag(self, ref: str, commit: str) -> bytes | None:
+        """Return the very bytes of the annotated tag that `refs/tags/NAME` is; None: it is the commit itself.
+
+        Of a tag that was resolved last, nobody is asked again where it is.
+
+        Raises:
+            RefNotFound: there is no such tag, or it does not lead to `commit` any more.
+        """
+        ...
+
     async def preview(self, commit: Commit) -> str:
         """Return the id of the tree that `commit` would have; write nothing."""
         ...

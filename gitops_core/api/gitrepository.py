@@ -63,7 +63,7 @@ class GitRepositorySpec(Wire):
     suspend: bool = False
     provider: Annotated[Literal["generic", "aws", "azure", "github"], only("generic")] = "generic"
     service_account_name: Annotated[str, UNSUPPORTED] = ""
-    verify: Annotated[GitVerification | None, UNSUPPORTED] = None
+    verify: GitVerification | None = None
     proxy_secret_ref: Annotated[LocalReference | None, UNSUPPORTED] = None
     recurse_submodules: Annotated[bool, UNSUPPORTED] = False
     include: Annotated[tuple[GitInclude, ...], UNSUPPORTED] = ()
@@ -98,7 +98,7 @@ class GitRepository(Resource):
     CRD_ANNOTATIONS: ClassVar = {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
     CONTROLLER: ClassVar[str] = "source-controller"
-    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("ArtifactInStorage", "FetchFailed")
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("ArtifactInStorage", "FetchFailed", "SourceVerified")
 
     spec: GitRepositorySpec
     status: Annotated[GitRepositoryStatus, NOT_SEEN] = GitRepositoryStatus()

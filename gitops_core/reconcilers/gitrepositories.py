@@ -17,6 +17,7 @@ from gitops_core.errors import GitError, GitOpsError, StalledError
 from gitops_core.meta import Condition, Revision, Tree, parse_duration
 from gitops_core.ports import Clock, Cluster, Git, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.verifying import VerificationFailed, VerificationMisset, Verified, Verifier
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.runtime.remotes.credentials import read_git_access
@@ -24,6 +25,7 @@ from gitops_core.runtime.remotes.credentials import read_git_access
 HARMLESS = frozenset({"spec.sparseCheckout"})
 GROUP = GitRepository.KIND.group
 LONGEST_SUBJECT = 50
+VERIFIED = "SourceVerified"
 
 
 @dataclass(frozen=True)
@@ -60,24 +62,29 @@ class GitRepositoryReconciler:
     git: GitSource
     folders: Folders
     clock: Clock
+    verifier: Verifier
 
     async def reconcile(self, wanted: GitRepository) -> Outcome:
         refuse_unsupported(wanted, HARMLESS)
         try:
             remote = await self.git.open_remote(wanted)
             revision = await remote.resolve(_make_reference(wanted))
+            verified = await self.verifier.verify(wanted, remote, revision)
             known = wanted.status.artifact
             if known is not None and _is_current(wanted, known, revision):
-                return _report_stored(wanted, known)
+                return _report_stored(wanted, known, verified)
             artifact = await self._make_artifact(wanted, revision)
             notice = await self._make_notice(remote, revision, artifact)
+        except (VerificationFailed, VerificationMisset) as error:
+            told = Condition(type=VERIFIED, status="False", reason=error.reason, message=str(error))
+            raise error.carry(wanted.status, told, *_list_kept(wanted, "ArtifactInStorage")) from None
         except StalledError as error:
             stalled = StalledError(str(error), reason="URLInvalid" if error.reason == "Failed" else error.reason)
             raise _carry(stalled, wanted) from error
         except GitError as error:
             raise _carry(error, wanted) from None
         is_new = known is None or known.digest != artifact.digest or known.revision != artifact.revision
-        return _report_stored(wanted, artifact, (notice,) if is_new else ())
+        return _report_stored(wanted, artifact, verified, (notice,) if is_new else ())
 
     async def finalize(self, wanted: GitRepository) -> None:
         """Leave everything: nothing is kept that others do not share."""
@@ -110,19 +117,24 @@ def _is_current(wanted: GitRepository, known: Artifact, revision: Revision) -> b
     return known.revision == str(revision) and wanted.status.observed_ignore == wanted.spec.ignore
 
 
-def _report_stored(wanted: GitRepository, artifact: Artifact, notices: tuple[Notice, ...] = ()) -> Outcome:
+def _report_stored(
+    wanted: GitRepository, artifact: Artifact, verified: Verified | None, notices: tuple[Notice, ...] = ()
+) -> Outcome:
     message = f"stored artifact for revision '{artifact.revision}'"
+    conditions = [Condition(type="ArtifactInStorage", status="True", reason="Succeeded", message=message)]
+    is_changed = bool(notices)
+    if verified is not None:
+        conditions.append(Condition(type=VERIFIED, status="True", reason="Succeeded", message=verified.message))
+        if verified.message not in [c.message for c in _list_kept(wanted, VERIFIED)]:
+            notices = (Notice("Normal", "Succeeded", verified.message), *notices)
     status: GitRepositoryStatus = msgspec.structs.replace(
-        wanted.status, artifact=artifact, observed_ignore=wanted.spec.ignore
+        wanted.status,
+        artifact=artifact,
+        observed_ignore=wanted.spec.ignore,
+        source_verification_mode=verified.mode if verified is not None else None,
     )
-    return Outcome(
-        status,
-        message,
-        parse_duration(wanted.spec.interval),
-        conditions=(Condition(type="ArtifactInStorage", status="True", reason="Succeeded", message=message),),
-        changed=bool(notices),
-        notices=notices,
-    )
+    interval = parse_duration(wanted.spec.interval)
+    return Outcome(status, message, interval, conditions=tuple(conditions), changed=is_changed, notices=notices)
 
 
 E = TypeVar("E", bound=GitOpsError)
@@ -131,4 +143,9 @@ E = TypeVar("E", bound=GitOpsError)
 def _carry(error: E, wanted: GitRepository) -> E:
     """Have a failure to fetch told, and what is there kept."""
     failed = Condition(type="FetchFailed", status="True", reason=error.reason, message=str(error))
-    return error.carry(wanted.status, failed, *(c for c in wanted.status.conditions if c.type == "ArtifactInStorage"))
+    return error.carry(wanted.status, failed, *_list_kept(wanted, "ArtifactInStorage", VERIFIED))
+
+
+def _list_kept(wanted: GitRepository, *types: str) -> tuple[Condition, ...]:
+    """List what was told of those types and holds on; it is asked anew whether something is not verified."""
+    return tuple(c for c in wanted.status.conditions if c.type in types and c.status == "True")

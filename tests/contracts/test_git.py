@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.git.objects import make_object
 from gitops_core.errors import GitError, PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive
 from gitops_core.ports import Commit, Git, GitRef, GitRemote, Signature
@@ -148,6 +149,30 @@ async def test_of_tags_that_are_equally_new_the_one_of_the_latest_commit_counts(
 
     assert str(await remote.resolve(GitRef(semver="1.x"))) == f"1.0.0+5@sha1:{later}"
     assert str(await remote.resolve(GitRef(semver="2.x"))) == f"2.0.0+b@sha1:{later}"
+
+
+async def test_commits_and_annotated_tags_are_read_as_they_are(world: World) -> None:
+    repository, remote = await world.repository()
+    first = await repository.commit({"a": b"1"}, message="first")
+    second = await repository.commit({"a": b"2"})
+    await repository.tag("light", first)
+    await repository.tag("heavy", first, annotated=True)
+
+    body = await remote.read_commit(await remote.resolve(GitRef(branch="main", commit=first)))
+    assert body == await repository.raw(first)
+    assert make_object("commit", body).oid == first
+    for _ in range(2):  # resolved before, or not
+        assert await remote.read_tag("refs/tags/light", first) is None
+        tag = await remote.read_tag("refs/tags/heavy", first)
+        assert tag is not None
+        assert tag.startswith(f"object {first}\ntype commit\ntag heavy\ntagger Somebody <".encode())
+        await remote.resolve(GitRef(tag="light"))
+        await remote.resolve(GitRef(tag="heavy"))
+    for ref in ("refs/tags/heavy", "refs/tags/light", "refs/tags/none"):
+        with pytest.raises(RefNotFound):
+            await remote.read_tag(ref, second)
+    await repository.tag("heavier", second, annotated=True)
+    assert await remote.read_tag("refs/tags/heavier", second)
 
 
 async def test_a_tree_holds_the_regular_files(world: World) -> None:

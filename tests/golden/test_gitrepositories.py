@@ -49,9 +49,11 @@ class Different:
         reason: of the failure.
         revision: what is found where the original finds nothing.
         stalls: nothing is tried again before somebody edits the object.
+        unverified: the reason why what is there is refused, where the original takes it.
     """
 
     reason: str = ""
+    unverified: str = ""
     revision: str = ""
     stalls: bool = False
 
@@ -61,6 +63,12 @@ class Different:
             kinds = ("Ready", "ArtifactInStorage")
             conditions = [{"type": kind, "status": "True", "reason": "Succeeded"} for kind in kinds]
             return {"conditions": conditions, "status": {"artifact": {"revision": self.revision}}}
+        if self.unverified:
+            failed = [
+                {"type": kind, "status": "False", "reason": self.unverified} for kind in ("Ready", "SourceVerified")
+            ]
+            retry = {"type": "Reconciling", "status": "True", "reason": "ProgressingWithRetry"}
+            return {"conditions": [*failed, retry], "status": {}}
         conditions = []
         for recorded in expected["conditions"]:
             is_retry = recorded["type"] == "Reconciling"
@@ -74,7 +82,7 @@ def get_failure(expected: Mapping[str, Any]) -> str:
     return next(str(c["reason"]) for c in expected["conditions"] if c["type"] == "Ready")
 
 
-PENDING = ("git-verify-", "git-include-", "git-sparse-", "git-submodules-", "git-proxy-", "git-provider-github-")
+PENDING = ("git-include-", "git-sparse-", "git-submodules-", "git-proxy-", "git-provider-github-")
 """How the names of cases begin whose fields are not acted on yet."""
 
 STALLED = "only an edit of the object can help, which is told as Stalled; the original tries for ever"
@@ -93,6 +101,10 @@ DIFFERENT: Mapping[str, tuple[Different, str]] = {
     ),
     "git-ref-semver-bad": (Different(stalls=True), STALLED),
     "git-url-ssh-no-secret": (Different(stalls=True), STALLED),
+    "git-verify-head-then-key-arrives": (
+        Different(unverified="InvalidCommitSignature"),
+        "the Secret that the case names does not hold the key yet; the recording's did, from an earlier run",
+    ),
 }
 """Where the answer to a case is another one on purpose, and why."""
 
@@ -196,6 +208,8 @@ class Played:
 
     def _list_revisions(self, status: Mapping[str, Any]) -> Iterable[str | None]:
         recorded = (status.get("artifact") or {}).get("revision")
+        if recorded is None:
+            return [None]
         return [recorded, *(f"{tag}@{recorded.rpartition('@')[2]}" for tag in self.case.get("any_of", ()))]
 
     async def _read_files(self, live: Any) -> dict[str, str]:

@@ -55,6 +55,13 @@ def claim_slot(state: Path, owner: object) -> Slot:
     raise GitError(f"{MOST_SLOTS} processes use the mirrors in {state}: give each its own state folder")
 
 
+class Tag(NamedTuple):
+    """A tag: the id of its own object, "" where it is not annotated, and the commit that it leads to."""
+
+    oid: str
+    commit: str
+
+
 class Search(NamedTuple):
     """What a search found: the commit and the folder's tree that were searched, and the paths."""
 
@@ -69,6 +76,7 @@ KEPT = 8
 MOST_SLOTS = 64
 MOST_WAITING, PATIENCE = 4, 10.0  # for one repository's remote; the rest wait so many seconds without an answer
 REMEMBERED_SEARCHES = 2 << 20
+REMEMBERED_TAGS, TAG_WEIGHT = 64 << 10, 400
 SEARCH_WEIGHT, PATH_WEIGHT = 600, 60
 """Bytes that a search takes without what it found, and what each path takes beside its characters."""
 MOST_LOOSE, MOST_LOOSE_BYTES = 50, 1 << 20  # new objects that are written one by one
@@ -91,6 +99,7 @@ class Mirror:
         self.overtaken: set[str] = set()  # full names of branches that somebody else moved under a push of ours
         self.moved = False  # the remote answers with a redirect
         self.searches: Recent[tuple[str, str], Search] = Recent(REMEMBERED_SEARCHES)  # by text and folder
+        self.tags: Recent[str, Tag] = Recent(REMEMBERED_TAGS)  # by full name, as they were resolved last
         self.used = time.monotonic()
         self._commands = commands
         self._readers = readers
@@ -147,7 +156,7 @@ class Mirror:
             raise GitBusy(str(error)) from None
 
     def has(self, commit: str) -> bool:
-        """Tell whether the commit and everything below its tree is here."""
+        """Tell whether the commit (or annotated tag of one) and everything below its tree is here."""
         if commit not in self._commits:
             return False
         self._commits[commit] = self._commits.pop(commit)
@@ -190,6 +199,9 @@ class Mirror:
         self._held[commit] -= 1
         if not self._held[commit]:
             del self._held[commit]
+
+    def remember_tag(self, ref: str, tag: Tag) -> None:
+        self.tags.put(ref, tag, TAG_WEIGHT)
 
     def remember_search(self, asked: tuple[str, str], search: Search) -> None:
         self.searches.put(asked, search, SEARCH_WEIGHT + sum(map(len, search.found)) + PATH_WEIGHT * len(search.found))

@@ -274,9 +274,17 @@ class Shelf:
     def read_tree(self, oid: str) -> Entries:
         return self.readers.read_tree(self.directory, oid, self.limits.tree_bytes)
 
+    def holds(self, oid: str) -> bool:
+        """Tell whether the mirror has a commit or annotated tag of that id."""
+        return self.readers.read(self.directory, oid, MOST_HEADER) is not None
+
     def find_commit(self, oid: str) -> bytes | None:
         """Return the body of a commit, or None when the mirror does not have it. Raises GitError: it is no commit."""
         return self._find(oid, "commit")
+
+    def find_tag(self, oid: str) -> bytes | None:
+        """Return the body of an annotated tag, or None when the mirror does not have it."""
+        return self._find(oid, "tag")
 
     def _find(self, oid: str, type_: str) -> bytes | None:
         try:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gitops_core.adapters.git.address import check_commit_id, parse_address, write_full_ref
 from gitops_core.adapters.git.answers import (
@@ -27,7 +27,7 @@ from gitops_core.adapters.git.answers import (
 )
 from gitops_core.adapters.git.commands import GitCommands, Result
 from gitops_core.adapters.git.credentials import Identity, identify
-from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, claim_slot
+from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, Tag, claim_slot
 from gitops_core.adapters.git.objects import (
     GitObject,
     edit_tree,
@@ -202,7 +202,7 @@ class MirrorRemote:
         if name in self.mirror.overtaken and (tip := await self._fetch_overtaken(name)):
             return Revision(branch, tip)
         found = await self._list("--heads")
-        if not found:
+        if not found.commits:
             raise RefNotFound(f"{self.url} is empty: it has no branch yet", reason="EmptyGitRepository")
         return self._pick(found, branch, name, "branch")
 
@@ -216,6 +216,18 @@ class MirrorRemote:
 
     async def describe(self, revision: Revision) -> CommitInfo:
         return await self.mirror.run_healing(lambda: self._describe(revision))
+
+    async def read_commit(self, revision: Revision) -> bytes:
+        return await self.mirror.run_healing(lambda: self._read_commit(revision))
+
+    async def read_tag(self, ref: str, commit: str) -> bytes | None:
+        if (known := self.mirror.tags.get(ref)) is None or known.commit != commit:
+            found = self._pick(await self._list("--tags"), ref, write_full_ref(ref), "tag")
+            if found.commit != commit:
+                raise RefNotFound(f"{self.url}: {ref} is at {found.commit} by now, no more at {commit}")
+            known = self.mirror.tags.get(ref)
+        oid = known.oid if known is not None else ""
+        return await self.mirror.run_healing(lambda: self._read_tag(oid, ref)) if oid else None
 
     async def preview(self, commit: Commit) -> str:
         return (await self.mirror.run_healing(lambda: self._edit(commit)))[0]
@@ -235,8 +247,8 @@ class MirrorRemote:
         made = await self.mirror.run_healing(lambda: self._push(commit, ref, expected, target, written, ours))
         return Revision(branch, made)
 
-    async def _list(self, *only: str) -> dict[str, str]:
-        """List commits by full ref name, annotated tags peeled, and remember the branches.
+    async def _list(self, *only: str) -> Listing:
+        """List commits by full ref name, and remember the branches.
 
         Args:
             only: `--heads` or `--tags`, which the remote is told, so that it does not send the rest.
@@ -245,34 +257,38 @@ class MirrorRemote:
         if result.code:
             raise make_failure(result, self._name_deed("ls-remote"))
         self.proven.add(self.identity.fingerprint)
-        refs, peeled = await self.mirror.run_beside(lambda: _parse_listing(result.stdout))
+        listing = await self.mirror.run_beside(lambda: _parse_listing(result.stdout))
         if only == ("--heads",):
-            self.mirror.branches = frozenset(refs)
-        return peeled
+            self.mirror.branches = frozenset(listing.commits)
+        return listing
 
     async def _resolve_range(self, text: str) -> Revision:
-        wanted, tags = parse_range(text), await self._list("--tags")
-        prefix = "refs/tags/"
+        wanted, found, prefix = parse_range(text), await self._list("--tags"), "refs/tags/"
+        tags = found.commits
         newest = await self.mirror.run_beside(lambda: list_newest((ref.removeprefix(prefix) for ref in tags), wanted))
         if not newest:
             raise RefNotFound(f"{self.url} has no tag in the range {text!r}")
         tied: dict[str, Revision] = {}
         for tag in newest:
             tied.setdefault(tags[prefix + tag], Revision(tag, tags[prefix + tag]))
-        if len(tied) == 1:
-            return next(iter(tied.values()))
         if len(tied) > MOST_TIED:
             raise RefNotFound(
                 f"{self.url} has {len(tied)} commits whose tags are equally new for {text!r}, as {newest[0]!r} is:"
                 f" more than {MOST_TIED} are not compared"
             )
-        dated = [((await self.describe(revision)).committer.when, revision) for revision in tied.values()]
-        return max(dated, key=lambda item: item[0])[1]  # of one date the first, whose name is the last
+        (chosen, *others), dates = tied.values(), {}
+        if others:
+            dates = {revision: (await self.describe(revision)).committer.when for revision in tied.values()}
+            chosen = max(dates, key=lambda revision: dates[revision])  # of one date the first: its name is the last
+        return self._pick(found, chosen.name, prefix + chosen.name, "tag")
 
-    def _pick(self, found: Mapping[str, str], shown: str, name: str, kind: str) -> Revision:
-        if name not in found:
+    def _pick(self, found: Listing, shown: str, name: str, kind: str) -> Revision:
+        if name not in found.commits:
             raise RefNotFound(f"{self.url} has no {kind} {shown!r}")
-        return Revision(shown, found[name])
+        commit = found.commits[name]
+        if name.startswith("refs/tags/"):
+            self.mirror.remember_tag(name, Tag(found.annotated.get(name, ""), commit))
+        return Revision(shown, commit)
 
     async def _fetch_tree(self, revision: Revision, path: str) -> Tree:
         return self.mirror.hold_tree(revision.commit, await self._find_folder(revision, path))
@@ -290,17 +306,28 @@ class MirrorRemote:
 
     async def _fetch_commit(self, revision: Revision) -> CommitInfo:
         """Return a commit, fetched when it was not here."""
-        commit = check_commit_id(revision.commit)
-        if not (self.mirror.has(commit) and self._is_proven()):
-            asked = (self.identity.fingerprint, commit)
-            await self.mirror.bring(asked, lambda: self._bring(commit, revision.name), self.timeout)
-        body = await self.mirror.run_beside(lambda: self.mirror.shelf.find_commit(commit))
-        if body is None:
-            raise MirrorDamaged(f"commit {commit} is missing from the mirror of {self.url}")
+        body = await self._read_commit(revision)
         try:
-            return parse_commit(commit, body)
+            return parse_commit(revision.commit, body)
         except ValueError as error:
-            raise GitError(f"commit {commit} of {self.url} cannot be read: {error}") from error
+            raise GitError(f"commit {revision.commit} of {self.url} cannot be read: {error}") from error
+
+    async def _read_commit(self, revision: Revision) -> bytes:
+        commit = check_commit_id(revision.commit)
+        return await self._read(commit, revision.name, lambda: self.mirror.shelf.find_commit(commit))
+
+    async def _read_tag(self, oid: str, ref: str) -> bytes:
+        return await self._read(oid, ref, lambda: self.mirror.shelf.find_tag(oid))
+
+    async def _read(self, oid: str, name: str, find: Callable[[], bytes | None]) -> bytes:
+        """Read an object, fetched when it was not here."""
+        if not (self.mirror.has(oid) and self._is_proven()):
+            asked = (self.identity.fingerprint, oid)
+            await self.mirror.bring(asked, lambda: self._bring(oid, name), self.timeout)
+        body = await self.mirror.run_beside(find)
+        if body is None:
+            raise MirrorDamaged(f"{oid} is missing from the mirror of {self.url}")
+        return body
 
     def _is_proven(self) -> bool:
         return self.identity.address.scheme == "file" or self.identity.fingerprint in self.proven
@@ -355,7 +382,7 @@ class MirrorRemote:
         shelf = self.mirror.shelf
         for depth, refspec in tips:
             result = await self._fetch_refs(depth, refspec)
-            if result.code == 0 and await self.mirror.run_beside(lambda: shelf.find_commit(commit)) is not None:
+            if result.code == 0 and await self.mirror.run_beside(lambda: shelf.holds(commit)):
                 return result
         raise RefNotFound(f"{self._name_deed('fetch')}: the remote has no such commit, or does not hand it out")
 
@@ -441,9 +468,9 @@ class MirrorRemote:
         ours: Callable[[CommitInfo], bool],
     ) -> dict[str, str | None]:
         """Return where each ref that moves must be now. Raises PushConflict: the refspec's target cannot be moved."""
-        heads = {}
+        heads: Mapping[str, str] = {}
         if target or (expected is None and self.mirror.branches is None):
-            heads = await self._list("--heads")
+            heads = (await self._list("--heads")).commits
         if expected is None:
             expected = commit.parent if ref in (self.mirror.branches or ()) else ""
         if not target or target == ref:
@@ -484,11 +511,19 @@ class MirrorRemote:
         return f"git {deed} of {self.url}"
 
 
-def _parse_listing(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    """Parse the output of ls-remote: refs as it lists them, and with annotated tags peeled."""
+class Listing(NamedTuple):
+    """The refs of a remote: the commits that they lead to, and the objects of those that are annotated tags."""
+
+    commits: Mapping[str, str]
+    annotated: Mapping[str, str]
+
+
+def _parse_listing(output: bytes) -> Listing:
+    """Parse the output of ls-remote, where `NAME^{}` is what the annotated tag NAME leads to."""
     lines = (line.partition("\t") for line in output.decode("utf-8", "replace").splitlines())
     refs = {name: oid for oid, _, name in lines}
-    return refs, {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
+    peeled = {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
+    return Listing(peeled, {name: refs[name] for name, commit in peeled.items() if refs[name] != commit})
 
 
 def _choose_listing(ref: str) -> tuple[str, ...]:

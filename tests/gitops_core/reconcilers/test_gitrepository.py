@@ -112,10 +112,10 @@ async def test_an_empty_repository_and_a_missing_secret_have_their_own_reasons()
 
 
 @in_virtual_time
-async def test_an_ignore_pattern_that_cannot_be_read_stops_it() -> None:
+async def test_a_field_that_is_not_acted_on_stops_it() -> None:
     world = World()
     await world.begin({"a.yaml": config_map("a")})
-    await world.put(GitRepository, "v", interval="1m", url=URL, verify={"secretRef": {"name": "keys"}})
+    await world.put(GitRepository, "v", interval="1m", url=URL, provider="aws")
     async with world.running():
         await asyncio.sleep(5)
 

@@ -65,6 +65,7 @@ class FakeRepository:
     def __init__(self) -> None:
         self.objects: dict[str, GitObject] = {}
         self.refs: dict[str, str] = {}
+        self.annotated: dict[str, bytes] = {}  # what annotated tags say, by ref
         self.refusal = ""
         self.options: tuple[str, ...] = ()  # what the last push told the hooks
 
@@ -92,6 +93,11 @@ class FakeRepository:
 
     async def tag(self, name: str, commit: str, *, annotated: bool = False) -> None:
         self.refs[f"refs/tags/{name}"] = commit
+        self.annotated.pop(f"refs/tags/{name}", None)
+        if annotated:
+            who = f"{SOMEBODY.name} <{SOMEBODY.email}> 0 +0000"
+            said = f"object {commit}\ntype commit\ntag {name}\ntagger {who}\n\n{name}\n"
+            self.annotated[f"refs/tags/{name}"] = said.encode()
 
     async def set_branch(self, branch: str, commit: str) -> None:
         self.refs[f"refs/heads/{branch}"] = commit
@@ -236,6 +242,12 @@ class FakeRemote:
     async def describe(self, revision: Revision) -> CommitInfo:
         return await self._deed("describe", lambda: self._commit(revision))
 
+    async def read_commit(self, revision: Revision) -> bytes:
+        return await self._deed("read commit", lambda: self.repository.objects[self._commit(revision).commit].body)
+
+    async def read_tag(self, ref: str, commit: str) -> bytes | None:
+        return await self._deed("read tag", lambda: self._read_tag(ref, commit))
+
     async def preview(self, commit: Commit) -> str:
         return await self._deed("preview", lambda: self._edit(commit)[0])
 
@@ -296,6 +308,11 @@ class FakeRemote:
         if not found:
             raise RefNotFound(f"{self.url} has no tag in the range {text!r}")
         return max(found, key=lambda revision: self._commit(revision).committer.when)
+
+    def _read_tag(self, ref: str, commit: str) -> bytes | None:
+        if self.repository.refs.get(ref) != commit:
+            raise RefNotFound(f"{self.url}: {ref} is not at {commit}")
+        return self.repository.annotated.get(ref)
 
     def _commit(self, revision: Revision) -> CommitInfo:
         stored = self.repository.objects.get(check_commit_id(revision.commit))
