@@ -111,7 +111,8 @@ def make_routes(
 
 def _list_named_by_repository(wanted: GitRepository) -> Iterable[ObjectRef]:
     spec = wanted.spec
-    for named in (spec.secret_ref, spec.verify.secret_ref if spec.verify is not None else None):
+    keys = spec.verify.secret_ref if spec.verify is not None else None
+    for named in (spec.secret_ref, spec.proxy_secret_ref, keys):
         if named is not None:
             yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, named.name))
 

@@ -400,6 +400,7 @@ class GitAccess:
         ca: PEM certificates to trust beside the system's.
         identity: an SSH private key; then known_hosts is required.
         passphrase: of the SSH key.
+        proxy: its URL (http, https or socks5), with user and password.
     """
 
     username: str = ""
@@ -411,6 +412,7 @@ class GitAccess:
     identity: Sensitive | None = None
     passphrase: Sensitive | None = None
     known_hosts: bytes | None = None
+    proxy: Sensitive | None = None
 
 
 @dataclass(frozen=True)

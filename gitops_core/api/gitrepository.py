@@ -64,7 +64,7 @@ class GitRepositorySpec(Wire):
     provider: Annotated[Literal["generic", "aws", "azure", "github"], only("generic")] = "generic"
     service_account_name: Annotated[str, UNSUPPORTED] = ""
     verify: GitVerification | None = None
-    proxy_secret_ref: Annotated[LocalReference | None, UNSUPPORTED] = None
+    proxy_secret_ref: LocalReference | None = None
     recurse_submodules: Annotated[bool, UNSUPPORTED] = False
     include: Annotated[tuple[GitInclude, ...], UNSUPPORTED] = ()
     sparse_checkout: Annotated[tuple[str, ...], UNSUPPORTED] = ()

@@ -20,7 +20,7 @@ from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.verifying import VerificationFailed, VerificationMisset, Verified, Verifier
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
-from gitops_core.runtime.remotes.credentials import read_git_access
+from gitops_core.runtime.remotes.credentials import read_repository_access
 
 HARMLESS = frozenset({"spec.sparseCheckout"})
 GROUP = GitRepository.KIND.group
@@ -50,8 +50,7 @@ class GitSource:
 
     async def open_remote(self, source: GitRepository) -> GitRemote:
         """Open the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
-        secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
-        access = await read_git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
+        access = await read_repository_access(self.cluster, source)
         return self.git.get_remote(source.spec.url, access, timeout=parse_duration(source.spec.timeout))
 
 

@@ -82,7 +82,7 @@ def get_failure(expected: Mapping[str, Any]) -> str:
     return next(str(c["reason"]) for c in expected["conditions"] if c["type"] == "Ready")
 
 
-PENDING = ("git-include-", "git-sparse-", "git-submodules-", "git-proxy-", "git-provider-github-")
+PENDING = ("git-include-", "git-sparse-", "git-submodules-", "git-provider-github-")
 """How the names of cases begin whose fields are not acted on yet."""
 
 STALLED = "only an edit of the object can help, which is told as Stalled; the original tries for ever"

@@ -303,6 +303,20 @@ async def test_a_write_credential_of_its_own() -> None:
 
 
 @in_virtual_time
+async def test_commits_go_by_the_proxy_of_the_source() -> None:
+    world = World()
+    async with world.running():
+        metadata, address = {"name": "proxy", "namespace": "default"}, {"address": "socks5://proxy:1080"}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": address}
+        await world.cluster.apply(secret, field_manager="test")
+        await world.source("by-proxy", url="http://git.example.com/other.git", proxySecretRef={"name": "proxy"})
+        await begun(world, sourceRef={"kind": "GitRepository", "name": "by-proxy"})
+        found = [access.proxy for access in world.git.accesses if access.proxy is not None]
+
+    assert [proxy.reveal_text() for proxy in found] == ["socks5://proxy:1080"]
+
+
+@in_virtual_time
 async def test_every_source_of_the_branch_is_woken_by_a_push() -> None:
     world = World()
     async with world.running():

@@ -20,6 +20,7 @@ import base64
 import functools
 import os
 import secrets
+import shlex
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,6 +32,7 @@ from urllib.parse import urlsplit
 
 from gitops_core.adapters.git.address import Address
 from gitops_core.adapters.git.commands import expose
+from gitops_core.adapters.git.proxies import Proxy, go_by_http, go_by_ssh, parse_proxy
 from gitops_core.errors import StalledError
 from gitops_core.ports import GitAccess
 
@@ -84,6 +86,7 @@ class Identity:
     address: Address
     access: GitAccess
     askpass: Path
+    proxy: Proxy | None = None
 
     @contextmanager
     def child(self, *, redirects: bool = False) -> Iterator[Child]:
@@ -100,9 +103,19 @@ class Identity:
                     self.access, self.address, redirects and self.follows_redirects, child.config, child.environment
                 )
                 _trust(self.access, child.config, stack)
+                if self.proxy is not None:
+                    go_by_http(self.proxy, child.config, child.environment)
             elif self.address.scheme == "ssh":
-                _prove_by_ssh(self.access, self.askpass, child.environment, stack)
+                options: tuple[str, ...] = ()
+                if self.proxy is not None:
+                    options = (go_by_ssh(self.proxy, self.address.host, self.address.port, child.environment),)
+                _prove_by_ssh(self.access, self.askpass, options, child.environment, stack)
             yield child
+
+    @property
+    def place(self) -> str:
+        """Return what hangs as one: a proxy, whatever is behind it, or the server."""
+        return self.proxy.place if self.proxy is not None else self.address.place
 
     @property
     def follows_redirects(self) -> bool:
@@ -118,7 +131,8 @@ class Identity:
 
     def _list_secrets(self) -> Iterator[bytes]:
         access = self.access
-        for value in (access.password, access.bearer_token, access.client_key, access.identity, access.passphrase):
+        keys = (access.client_key, access.identity, access.passphrase, access.proxy)
+        for value in (access.password, access.bearer_token, *keys):
             yield b"" if value is None else b"=" + value.reveal()
         yield access.client_certificate or b""
 
@@ -129,7 +143,7 @@ class Identity:
                 text = text.replace(secret, "***")
         if self.access.password is not None:
             text = text.replace(_make_basic(self.access), "***")
-        return text
+        return self.proxy.mute(text) if self.proxy is not None else text
 
 
 def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: bool) -> Identity:
@@ -152,7 +166,7 @@ def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: 
             raise StalledError(f"{address}: the password or token holds a line break", reason="AuthenticationFailed")
     if "\n" in access.username or ":" in access.username or "\0" in access.username:
         raise StalledError(f"{address}: the username holds a colon or a line break", reason="AuthenticationFailed")
-    return Identity(address, access, askpass)
+    return Identity(address, access, askpass, parse_proxy(access.proxy) if access.proxy is not None else None)
 
 
 def _make_basic(access: GitAccess) -> str:
@@ -194,12 +208,15 @@ def _find_system_certificates() -> bytes:
     return Path(found).read_bytes() if found else b""
 
 
-def _prove_by_ssh(access: GitAccess, askpass: Path, environment: dict[str, str], stack: ExitStack) -> None:
+def _prove_by_ssh(
+    access: GitAccess, askpass: Path, more: tuple[str, ...], environment: dict[str, str], stack: ExitStack
+) -> None:
     key = access.identity.reveal() if access.identity else b""
     key = key.rstrip() + b"\n"  # OpenSSH does not read a key whose last line has no end
     identity, hosts = stack.enter_context(expose(key, access.known_hosts or b""))
-    options = (*_SSH_OPTIONS, f"IdentityFile={identity}", f"UserKnownHostsFile={hosts}")
-    environment["GIT_SSH_COMMAND"] = " ".join(("ssh -F /dev/null", *(f"-o {option}" for option in options)))
+    options = (*_SSH_OPTIONS, f"IdentityFile={identity}", f"UserKnownHostsFile={hosts}", *more)
+    words = ("ssh", "-F", "/dev/null", *(word for option in options for word in ("-o", option)))
+    environment["GIT_SSH_COMMAND"] = shlex.join(words)
     environment["GIT_SSH_VARIANT"] = "ssh"
     environment["SSH_ASKPASS_REQUIRE"] = "force"  # never a terminal
     environment["SSH_ASKPASS"] = "/bin/false"

@@ -1,6 +1,6 @@
 """One bare mirror on this disk: what it holds, how it grows, how it is mended and kept small.
 
-    <state>/<slot>/<hash of the URL>.git     refs/keep/<commit> for each fetched commit, history cut at depth 1
+    <state>/<slot>/<hash of URL and proxy>.git     refs/keep/<commit> for each fetched commit, history cut at depth 1
 
 A mirror may be lost at any time without harm. After a start it is checked once (a kill or a full disk may have left a
 lock, half a pack or half a `shallow` file); found damaged, then or later, it is thrown away and made anew, once, within
@@ -55,6 +55,11 @@ def claim_slot(state: Path, owner: object) -> Slot:
     raise GitError(f"{MOST_SLOTS} processes use the mirrors in {state}: give each its own state folder")
 
 
+def place_mirror(folder: Path, key: str) -> Path:
+    """Return where a slot keeps the mirror of that key."""
+    return folder / f"{sha256(key.encode()).hexdigest()[:32]}.git"
+
+
 class Tag(NamedTuple):
     """A tag: the id of its own object, "" where it is not annotated, and the commit that it leads to."""
 
@@ -86,11 +91,11 @@ LOCAL_SECONDS = 300.0  # a command that touches no network: only a dead disk tak
 
 
 class Mirror:
-    """The mirror of one URL."""
+    """The mirror of one URL, by one way to it."""
 
-    def __init__(self, state: Path, url: str, commands: GitCommands, readers: Readers, limits: Limits) -> None:
+    def __init__(self, directory: Path, url: str, commands: GitCommands, readers: Readers, limits: Limits) -> None:
         self.url = url
-        self.directory = state / f"{sha256(url.encode()).hexdigest()[:32]}.git"
+        self.directory = directory
         self.lock = asyncio.Lock()
         self._room = Line(url, MOST_WAITING, PATIENCE)
         self._brought: Flights[None] = Flights()

@@ -27,7 +27,7 @@ from gitops_core.adapters.git.answers import (
 )
 from gitops_core.adapters.git.commands import GitCommands, Result
 from gitops_core.adapters.git.credentials import Identity, identify
-from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, Tag, claim_slot
+from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, Tag, claim_slot, place_mirror
 from gitops_core.adapters.git.objects import (
     GitObject,
     edit_tree,
@@ -86,20 +86,23 @@ class GitMirrors:
     def get_remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
         address = parse_address(url, allow_file=self._allow_file)
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
-        mirror = self._mirror(address.url)
+        # who names a proxy decides what comes through it, and when: such a mirror is not everybody's
+        key = f"{address.url} by {identity.proxy.scheme}://{identity.proxy.place}" if identity.proxy else address.url
+        mirror = self._mirror(key, address.url)
         return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._run_later)
 
     def get_trees(self, name: str) -> MirrorTrees:
-        return MirrorTrees(self._mirror(f"trees:{name}"), self._run_later)  # no URL begins like this
+        return MirrorTrees(self._mirror(f"trees:{name}", f"trees:{name}"), self._run_later)  # no URL begins like this
 
     async def load_signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return _Threaded(await asyncio.to_thread(load_signer, kind, values, about))
 
-    def _mirror(self, url: str) -> Mirror:
-        if url not in self._mirrors:
+    def _mirror(self, key: str, url: str) -> Mirror:
+        if key not in self._mirrors:
             self._slot = self._slot or claim_slot(self._state, self)
-            self._mirrors[url] = Mirror(self._slot.directory, url, self._commands, self._readers, self._limits)
-        return self._mirrors[url]
+            directory = place_mirror(self._slot.directory, key)
+            self._mirrors[key] = Mirror(directory, url, self._commands, self._readers, self._limits)
+        return self._mirrors[key]
 
     async def close(self) -> None:
         """Finish the chores at hand, end the readers, and give the folder free. Not to be used afterwards."""
@@ -503,7 +506,7 @@ class MirrorRemote:
                 config=child.config,
                 environment=child.environment,
                 about=self.url,
-                host=self.identity.address.place,
+                host=self.identity.place,
                 writes=arguments[0] == "push",
             )
 

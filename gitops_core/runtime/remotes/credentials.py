@@ -6,6 +6,10 @@
     ca.crt (caFile)                    certificates to trust beside the system's
     tls.crt, tls.key (certFile, keyFile)  client certificate
 
+and of another one, which names a proxy:
+
+    address, username, password        http, https or socks5
+
 Source: Flux, the Secret of GitRepository.spec.secretRef.
 """
 
@@ -13,12 +17,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 
+from gitops_core.api import GitRepository
 from gitops_core.errors import GitAccessDenied
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
+from gitops_core.oci.reaching import read_proxy
 from gitops_core.ports import Cluster, GitAccess
 
 SECRET = Kind("", "v1", "Secret")
+PROXY_SCHEMES = ("http", "https", "socks5")
 
 
 async def read_git_access(cluster: Cluster, namespace: str, secret_name: str, url: str) -> GitAccess:
@@ -31,14 +39,41 @@ async def read_git_access(cluster: Cluster, namespace: str, secret_name: str, ur
     if not secret_name:
         return GitAccess()
     key = ObjectKey(namespace, secret_name)
+    return make_git_access(await _read_values(cluster, key), key, url)
+
+
+async def read_repository_access(
+    cluster: Cluster, repository: GitRepository, credentials: ObjectKey | None = None
+) -> GitAccess:
+    """Read how a GitRepository is reached: with its credentials, or those of another Secret, and by its proxy.
+
+    Raises:
+        GitAccessDenied: a Secret is missing, or is not what it should be.
+        ClusterError.
+    """
+    spec, namespace = repository.spec, repository.metadata.namespace
+    if credentials is None and spec.secret_ref is not None:
+        credentials = ObjectKey(namespace, spec.secret_ref.name)
+    access = GitAccess()
+    if credentials is not None:
+        access = await read_git_access(cluster, credentials.namespace, credentials.name, spec.url)
+    if spec.proxy_secret_ref is None:
+        return access
+    key = ObjectKey(namespace, spec.proxy_secret_ref.name)
+    try:
+        return replace(access, proxy=read_proxy(await _read_values(cluster, key), str(key), PROXY_SCHEMES, cure=""))
+    except (ValueError, GitAccessDenied) as error:
+        raise GitAccessDenied(f"failed to configure proxy options: {error}") from None
+
+
+async def _read_values(cluster: Cluster, key: ObjectKey) -> dict[str, bytes]:
     manifest = await cluster.get(ObjectRef(SECRET, key))
     if manifest is None:
         raise GitAccessDenied(f"failed to get secret '{key}': not found")
     try:
-        values = decode_data(manifest)
+        return decode_data(manifest)
     except ValueError:
         raise GitAccessDenied(f"secret '{key}' holds data that is not base64") from None
-    return make_git_access(values, key, url)
 
 
 def make_git_access(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAccess:

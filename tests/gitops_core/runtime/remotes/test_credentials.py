@@ -25,6 +25,7 @@ HTTPS, SSH = "https://git.example.com/x.git", "ssh://git@git.example.com/x.git"
             HTTPS,
             GitAccess(bearer_token=Sensitive("t")),
         ),
+        ({"username": b"u"}, HTTPS, GitAccess(username="u")),
         ({"ca.crt": b"new", "caFile": b"old"}, HTTPS, GitAccess(ca=b"new")),
         ({"caFile": b"old"}, HTTPS, GitAccess(ca=b"old")),
         (
@@ -47,7 +48,6 @@ def test_shapes(values: dict[str, bytes], url: str, access: GitAccess) -> None:
 @pytest.mark.parametrize(
     ("values", "url", "missing"),
     [
-        ({"username": b"user"}, HTTPS, "no password"),
         ({"password": b"hunter2"}, HTTPS, "no username"),
         ({"identity": b"hunter2"}, SSH, "no known_hosts"),
         ({"known_hosts": b"h"}, SSH, "no identity"),
