@@ -1,6 +1,6 @@
 """The face of gitops_core: what it reconciles, and what wakes what.
 
-GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled)
+GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled), the artifacts that it includes
 Receiver         likewise
 Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled),
                  and while it waits for them its objects
@@ -55,7 +55,11 @@ component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMIS
 
 def make_source_kinds(platform: Platform) -> SourceKinds:
     """Make the table of all that Kustomizations may be applied from."""
-    return {"GitRepository": GitSource(platform.cluster, platform.git)}
+    return {"GitRepository": make_git_source(platform)}
+
+
+def make_git_source(platform: Platform) -> GitSource:
+    return GitSource(platform.cluster, platform.git, platform.objects, platform.compute)
 
 
 def make_controllers(
@@ -68,14 +72,17 @@ def make_controllers(
         Controller(
             GitRepository,
             GitRepositoryReconciler(
-                GitSource(platform.cluster, platform.git),
+                make_git_source(platform),
                 folders,
                 platform.clock,
                 Verifier(platform.cluster, platform.compute),
             ),
             FLUX,
             references=_list_named_by_repository,
-            watches=(Watch(Query(SECRET, labels=WATCHED)),),
+            watches=(
+                Watch(Query(SECRET, labels=WATCHED)),
+                Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_include),
+            ),
         ),
         Controller(
             Kustomization,
@@ -112,6 +119,8 @@ def make_routes(
 def _list_named_by_repository(wanted: GitRepository) -> Iterable[ObjectRef]:
     spec = wanted.spec
     keys = spec.verify.secret_ref if spec.verify is not None else None
+    for include in spec.include:
+        yield ObjectRef(GitRepository.KIND, ObjectKey(wanted.metadata.namespace, include.repository.name))
     for named in (spec.secret_ref, spec.proxy_secret_ref, keys):
         if named is not None:
             yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, named.name))
@@ -146,6 +155,12 @@ def _make_artifact_check(kind: SourceKind[Any]) -> Callable[[Any, Any], bool]:
         return (artifact.revision, artifact.digest) if artifact is not None else None
 
     return lambda old, new: get_known(old) != get_known(new)
+
+
+def is_new_include(old: GitRepository | None, new: GitRepository | None) -> bool:
+    """Tell whether who includes it has to look: at another artifact, or because the includes are no circle any more."""
+    before, after = ((o.status.artifact, o.spec.include) if o is not None else None for o in (old, new))
+    return before != after
 
 
 def _has_readiness_changed(old: Kustomization | None, new: Kustomization | None) -> bool:

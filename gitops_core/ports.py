@@ -414,6 +414,10 @@ class GitAccess:
     known_hosts: bytes | None = None
     proxy: Sensitive | None = None
 
+    def without_credentials(self) -> GitAccess:
+        """Return how another server is reached: the same way, and proving nothing."""
+        return GitAccess(ca=self.ca, proxy=self.proxy)
+
 
 @dataclass(frozen=True)
 class Signature:

@@ -1,7 +1,8 @@
 """The loop bodies of gitops_core: one class a kind; what Receivers receive is in webhooks."""
 
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.reconcilers.gitrepositories import GitRepositoryReconciler, GitSource
+from gitops_core.reconcilers.gitrepositories import GitRepositoryReconciler
+from gitops_core.reconcilers.gitsources import GitSource
 from gitops_core.reconcilers.kustomizations import KustomizationReconciler
 from gitops_core.reconcilers.receivers import ReceiverReconciler
 from gitops_core.reconcilers.webhooks import Webhooks

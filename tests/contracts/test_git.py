@@ -520,3 +520,15 @@ async def test_a_thousand_files_are_one_commit(world: World) -> None:
     tree = await remote.fetch_tree(pushed, "many")
     assert dict(tree) == {path.removeprefix("many/"): body for path, body in edits.items()}
     assert len(await repository.log()) == 2
+
+
+async def test_a_tree_tells_its_submodules_and_holds_none_of_them(world: World) -> None:
+    repository, remote = await world.repository()
+    modes = {"vendor/lib": "160000"}
+    commit = await repository.commit({"a": b"1", "vendor/b": b"2", "vendor/lib": NOWHERE.encode()}, modes=modes)
+
+    tree = await remote.fetch_tree(Revision("main", commit))
+
+    assert dict(tree.submodules) == {"vendor/lib": NOWHERE}
+    assert set(tree) == {"a", "vendor/b"}
+    assert dict((await remote.fetch_tree(Revision("main", commit), "vendor")).submodules) == {"lib": NOWHERE}

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 from aiohttp import web
@@ -24,9 +24,11 @@ from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.api import KINDS, GitRepository
 from gitops_core.errors import Invalid
-from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.meta import ObjectKey, ObjectRef, Resource
+from gitops_core.ports import Objects
 from gitops_core.reconcilers import Folders, GitSource
 from gitops_core.runtime.clock import SystemClock
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.schema import make_crd, read_manifest
 from sealoop.embedded.githttp import GitServer, create_repository, make_basic, make_bearer
 from tests.gitops_core.reconcilers.world import Counted, World, condition
@@ -38,6 +40,7 @@ from tests.simulation.fakes.git import FakeGit
 DATA = Path(__file__).parent / "data"
 FIXTURES = DATA / "gitrepositories"
 CASES = [json.loads(line) for line in (DATA / "gitrepositories.jsonl").read_text().splitlines()]
+R = TypeVar("R", bound=Resource)
 LOGINS = (make_basic("deploy", "s3cret"), make_bearer("tok-123"))
 
 
@@ -82,7 +85,7 @@ def get_failure(expected: Mapping[str, Any]) -> str:
     return next(str(c["reason"]) for c in expected["conditions"] if c["type"] == "Ready")
 
 
-PENDING = ("git-include-", "git-sparse-", "git-submodules-", "git-provider-github-")
+PENDING = ("git-provider-github-",)
 """How the names of cases begin whose fields are not acted on yet."""
 
 STALLED = "only an edit of the object can help, which is told as Stalled; the original tries for ever"
@@ -132,6 +135,17 @@ class RecordedServer(GitServer):
         return await super()._serve(request)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Implements what is asked of Objects here: the objects as the cluster has them now."""
+
+    cluster: LocalCluster
+
+    async def get(self, type_: type[R], key: ObjectKey) -> R | None:
+        manifest = await self.cluster.get(ObjectRef(type_.KIND, key))
+        return read_manifest(type_, manifest) if manifest is not None else None
+
+
 class Loopback(World):
     """A world of real git in real time."""
 
@@ -142,7 +156,7 @@ class Loopback(World):
         self.local = LocalCluster.open(None, SystemClock(), random.Random(1))
         self.cluster = Counted(self.local)
         self.git = cast(FakeGit, mirrors)
-        self.source = GitSource(self.local, mirrors)
+        self.source = GitSource(self.local, mirrors, cast(Objects, Reading(self.local)), IN_PLACE)
 
 
 @dataclass(frozen=True)

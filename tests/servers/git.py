@@ -60,7 +60,7 @@ class BareRepository:
         message: str = "A change",
         when: datetime = datetime(2026, 1, 1, tzinfo=UTC),
     ) -> str:
-        """Commit `files` on top of a branch, as somebody; None removes one."""
+        """Commit `files` on top of a branch, as somebody; None removes one, a submodule (160000) holds an id."""
         ref, said = f"refs/heads/{branch}", message.encode()
         who = f"Somebody <somebody@example.com> {int(when.timestamp())} +0000"
         stream = bytearray(f"commit {ref}\ncommitter {who}\n".encode())
@@ -72,6 +72,9 @@ class BareRepository:
                 stream += b'D "%s"\n' % path.encode()
                 continue
             mode = (modes or {}).get(path, "100644").encode()
+            if mode == b"160000":
+                stream += b'M 160000 %s "%s"\n' % (content, path.encode())
+                continue
             stream += b'M %s inline "%s"\ndata %d\n%s\n' % (mode, os.fsencode(path), len(content), content)
         await self.git("fast-import", "--quiet", "--force", stdin=bytes(stream))
         return (await self.git("rev-parse", ref)).decode().strip()

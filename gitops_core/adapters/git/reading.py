@@ -342,9 +342,17 @@ class Shelf:
                     yield f"{where}{name}", is_ if is_ and is_.mode in REGULAR else None
 
 
+class Listing(NamedTuple):
+    """What a folder holds, read once: the regular files, sorted by their bytes, links, and commits of submodules."""
+
+    files: tuple[str, ...]
+    links: Mapping[str, Entry]
+    modules: Mapping[str, str]
+
+
 @dataclass(frozen=True, eq=False)
 class MirrorTree(Tree):
-    """A folder of a commit, read from a mirror when it is asked. Submodules are left out.
+    """A folder of a commit, read from a mirror when it is asked.
 
     Listing and reading raise GitError: a limit is passed, or the mirror lost the object (then the next call on the
     remote mends the mirror).
@@ -353,7 +361,7 @@ class MirrorTree(Tree):
     oid: str
     shelf: Shelf
     lost: list[MirrorDamaged] = field(default_factory=list)
-    _known: list[tuple[tuple[str, ...], dict[str, Entry]]] = field(default_factory=list)
+    _known: list[Listing] = field(default_factory=list)
     _followed: list[Mapping[str, str]] = field(default_factory=list)
 
     def __getitem__(self, path: str) -> bytes:
@@ -369,10 +377,10 @@ class MirrorTree(Tree):
         return entry is not None and entry.mode in REGULAR
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._listing[0])
+        return iter(self._listing.files)
 
     def __len__(self) -> int:
-        return len(self._listing[0])
+        return len(self._listing.files)
 
     def find_blob(self, path: str) -> str:
         with self._noticing():
@@ -386,7 +394,8 @@ class MirrorTree(Tree):
                 entry = self.shelf.find_entry(self.oid, above)
             if entry is not None and entry.mode == SUBMODULE:
                 return (
-                    f"{'' if above == path else f'is below {above}, which '}is a submodule, and those are not fetched"
+                    f"{'' if above == path else f'is below {above}, which '}is a submodule, and those are fetched with"
+                    " spec.recurseSubmodules only"
                 )
         return super().explain_absence(path)
 
@@ -394,23 +403,27 @@ class MirrorTree(Tree):
     def links(self) -> Mapping[str, str]:
         if not self._followed:  # read once, as the listing
             with self._noticing():
-                links = self._listing[1].items()
+                links = self._listing.links.items()
                 self._followed.append({path: self._link(entry.oid, path) for path, entry in links})
         return self._followed[0]
+
+    @property
+    def submodules(self) -> Mapping[str, str]:
+        return self._listing.modules
 
     def _link(self, oid: str, path: str) -> str:
         return self.shelf.read_blob(oid, path).decode("utf-8", "surrogateescape")
 
     @property
-    def _listing(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
-        """The paths of the regular files, sorted by their bytes, and the symbolic links; read once."""
+    def _listing(self) -> Listing:
         if not self._known:  # a cached_property of Python 3.11 would have all trees wait for one that hangs
             self._known.append(self._list())
         return self._known[0]
 
-    def _list(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
+    def _list(self) -> Listing:
         files: list[str] = []
         links: dict[str, Entry] = {}
+        modules: dict[str, str] = {}
         folders = [("", self.oid)]
         with self._noticing():
             while folders:
@@ -422,10 +435,12 @@ class MirrorTree(Tree):
                         folders.append((f"{where}{name}/", entry.oid))
                     elif entry.mode == LINK:
                         links[where + name] = entry
-                if len(files) + len(folders) + len(links) > self.shelf.limits.files:
+                    elif entry.mode == SUBMODULE:
+                        modules[where + name] = entry.oid
+                if len(files) + len(folders) + len(links) + len(modules) > self.shelf.limits.files:
                     raise GitError(f"the folder has more than {self.shelf.limits.files} files")
         files.sort(key=lambda path: path.encode("utf-8", "surrogateescape"))
-        return tuple(files), links
+        return Listing(tuple(files), links, modules)
 
     @contextlib.contextmanager
     def _noticing(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from gitops_core.adapters.git.objects import (
     FOLDER,
     LINK,
     REGULAR,
+    SUBMODULE,
     Entries,
     Entry,
     GitObject,
@@ -53,6 +54,14 @@ class LinkedTree(FixedTree):
     """A Tree held in memory, with symbolic links."""
 
     linked: Mapping[str, str]
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+    def find_blob(self, path: str) -> str:
+        return make_object("blob", self.files[path]).oid if path in self.files else ""
+
+    @property
+    def submodules(self) -> Mapping[str, str]:
+        return self.modules
 
     @property
     def links(self) -> Mapping[str, str]:
@@ -153,6 +162,8 @@ class FakeRepository:
         entries = dict(self.entries(root))
         old = entries[name]
         entries[name] = Entry(FOLDER, self._with_mode(old.oid, rest, mode)) if rest else Entry(mode, old.oid)
+        if mode == SUBMODULE and not rest:
+            entries[name] = Entry(mode, self.objects[old.oid].body.decode())
         return self.add(make_object("tree", encode_tree(entries)))
 
 
@@ -330,7 +341,8 @@ class FakeRemote:
         objects, entries = self.repository.objects, dict(self.repository.walk(root))
         files = {path: objects[entry.oid].body for path, entry in sorted(entries.items()) if entry.mode in REGULAR}
         links = {path: objects[entry.oid].body.decode() for path, entry in entries.items() if entry.mode == LINK}
-        return LinkedTree(root, files, links)
+        modules = {path: entry.oid for path, entry in entries.items() if entry.mode == SUBMODULE}
+        return LinkedTree(root, files, links, modules)
 
     def _search(self, revision: Revision, text: str, path: str) -> tuple[str, ...]:
         if not text or "\n" in text or "\0" in text:

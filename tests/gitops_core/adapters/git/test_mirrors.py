@@ -473,8 +473,9 @@ async def test_strange_names_and_submodules(tmp_path: Path, place: GitPlace) -> 
 
     assert list(held) == [" lead", "*", "-x", "latin\udce9", "new\nline", 'quo"te']
     assert set(held.values()) == {b"x"}
-    assert held.explain_absence("sub") == "is a submodule, and those are not fetched"
-    assert held.explain_absence("sub/b") == "is below sub, which is a submodule, and those are not fetched"
+    why = "is a submodule, and those are fetched with spec.recurseSubmodules only"
+    assert held.explain_absence("sub") == why
+    assert held.explain_absence("sub/b") == f"is below sub, which {why}"
     assert await remote.search(pushed, "x") == (" lead", "*", "latin\udce9", "new\nline", 'quo"te')
     listing = await repository.git("ls-tree", "-z", pushed.commit)
     assert len(listing.split(b"\0")) == 8
