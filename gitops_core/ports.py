@@ -393,6 +393,24 @@ class GitRef:
 
 
 @dataclass(frozen=True)
+class GitHubApp:
+    """A GitHub App, which is given short-lived tokens for its installation with one owner.
+
+    Attributes:
+        installation_id: 0 where it is to be found by `owner`.
+        owner: an organization or user; "" where the installation is known.
+        key: RSA, in PEM.
+        api: base URL without a slash at its end.
+    """
+
+    app_id: int
+    key: Sensitive
+    installation_id: int = 0
+    owner: str = ""
+    api: str = "https://api.github.com"
+
+
+@dataclass(frozen=True)
 class GitAccess:
     """How to prove who we are, from a Secret in one of Flux's shapes. All None is anonymous.
 
@@ -401,6 +419,7 @@ class GitAccess:
         identity: an SSH private key; then known_hosts is required.
         passphrase: of the SSH key.
         proxy: its URL (http, https or socks5), with user and password.
+        app: whose tokens are used in the place of name and password.
     """
 
     username: str = ""
@@ -413,6 +432,7 @@ class GitAccess:
     passphrase: Sensitive | None = None
     known_hosts: bytes | None = None
     proxy: Sensitive | None = None
+    app: GitHubApp | None = None
 
     def without_credentials(self) -> GitAccess:
         """Return how another server is reached: the same way, and proving nothing."""

@@ -61,7 +61,7 @@ class GitRepositorySpec(Wire):
     secret_ref: LocalReference | None = None
     ignore: str | None = None
     suspend: bool = False
-    provider: Annotated[Literal["generic", "aws", "azure", "github"], only("generic")] = "generic"
+    provider: Annotated[Literal["generic", "aws", "azure", "github"], only("generic", "github")] = "generic"
     service_account_name: Annotated[str, UNSUPPORTED] = ""
     verify: GitVerification | None = None
     proxy_secret_ref: LocalReference | None = None

@@ -267,9 +267,10 @@ class PullRequests:
         if name:
             own = await read_git_access(self.cluster, wanted.metadata.namespace, name, "https://")
             return own if own.ca is not None else replace(own, ca=access.ca)
-        if urlsplit(url).scheme == "ssh":
+        if urlsplit(url).scheme == "ssh" or access.app is not None:
+            proof = "the key of a GitHub App" if access.app is not None else "an ssh key"
             raise StalledError(
-                f"an ssh key opens no pull requests: name a Secret with username and password, or bearerToken, in"
+                f"{proof} opens no pull requests: name a Secret with username and password, or bearerToken, in"
                 f" annotation {SECRET}"
             )
         api = wanted.metadata.annotations.get(API, "")

@@ -85,9 +85,6 @@ def get_failure(expected: Mapping[str, Any]) -> str:
     return next(str(c["reason"]) for c in expected["conditions"] if c["type"] == "Ready")
 
 
-PENDING = ("git-provider-github-",)
-"""How the names of cases begin whose fields are not acted on yet."""
-
 STALLED = "only an edit of the object can help, which is told as Stalled; the original tries for ever"
 DIFFERENT: Mapping[str, tuple[Different, str]] = {
     "git-auth-mtls-cert-only": (
@@ -110,8 +107,6 @@ DIFFERENT: Mapping[str, tuple[Different, str]] = {
     ),
 }
 """Where the answer to a case is another one on purpose, and why."""
-
-PLAYED = [case for case in CASES if not case["name"].startswith(PENDING)]
 
 
 class RecordedServer(GitServer):
@@ -299,7 +294,7 @@ async def playing(case: Mapping[str, Any], tmp_path: Path) -> AsyncIterator[Play
     await mirrors.close()
 
 
-@pytest.mark.parametrize("case", PLAYED, ids=[case["name"] for case in PLAYED])
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 async def test_a_gitrepository_becomes_what_flux_makes_of_it(case: Mapping[str, Any], tmp_path: Path) -> None:
     async with playing(case, tmp_path) as played:
         first, *others = case["expect"]

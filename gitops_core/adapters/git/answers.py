@@ -41,6 +41,10 @@ def is_redirect(result: Result) -> bool:
     return result.code != 0 and bool(_REDIRECT.search(result.stderr))
 
 
+def is_denied(result: Result) -> bool:
+    return result.code != 0 and bool(_ACCESS.search(result.stderr))
+
+
 def refuses_commit_ids(result: Result) -> bool:
     """Tell whether this is an old server's refusal, which hands out the tips of its refs only."""
     return "unadvertised object" in result.stderr

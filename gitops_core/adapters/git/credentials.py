@@ -34,7 +34,8 @@ from gitops_core.adapters.git.address import Address
 from gitops_core.adapters.git.commands import expose
 from gitops_core.adapters.git.proxies import Proxy, go_by_http, go_by_ssh, parse_proxy
 from gitops_core.errors import StalledError
-from gitops_core.ports import GitAccess
+from gitops_core.meta import Sensitive
+from gitops_core.ports import GitAccess, GitHubApp
 
 _SYSTEM_CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -112,6 +113,21 @@ class Identity:
                 _prove_by_ssh(self.access, self.askpass, options, child.environment, stack)
             yield child
 
+    def with_token(self, username: str, token: Sensitive) -> Identity:
+        """Return the same identity as it is shown with a token that was given to its App."""
+        return replace(self, access=replace(self.access, username=username, password=token, app=None))
+
+    @property
+    def way(self) -> str:
+        """Return what somebody named who thereby decides how and when the remote is reached; "" for nothing.
+
+        Such a mirror is not everybody's: what comes, or hangs, by the way of one is not to concern the others.
+        """
+        ways = [f"{self.proxy.scheme}://{self.proxy.place}"] if self.proxy is not None else []
+        if self.access.app is not None and self.access.app.api != GitHubApp.api:
+            ways.append(self.access.app.api)
+        return " ".join(ways)
+
     @property
     def place(self) -> str:
         """Return what hangs as one: a proxy, whatever is behind it, or the server."""
@@ -135,6 +151,9 @@ class Identity:
         for value in (access.password, access.bearer_token, *keys):
             yield b"" if value is None else b"=" + value.reveal()
         yield access.client_certificate or b""
+        if (app := access.app) is not None:
+            yield repr((app.app_id, app.installation_id, app.owner, app.api)).encode()
+            yield app.key.reveal()
 
     def mute(self, text: str) -> str:
         """Remove every secret of ours from `text`: a remote's answer may repeat what it was sent."""
@@ -157,8 +176,14 @@ def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: 
         raise StalledError(
             f"{address}: ssh needs an identity and known_hosts in the Secret", reason="AuthenticationFailed"
         )
-    proves = access.password or access.bearer_token
-    if address.scheme == "http" and proves and not plain_http:
+    proves = access.password or access.bearer_token or access.app
+    is_plain = address.scheme == "http" or (access.app is not None and not access.app.api.startswith("https://"))
+    if access.app is not None and not address.is_http:
+        raise StalledError(
+            f"{address}: a GitHub App's token is for https alone: name an https URL",
+            reason="InvalidProviderConfiguration",
+        )
+    if is_plain and proves and not plain_http:
         raise StalledError(f"{address}: credentials are not sent over plain http here: use https", reason="URLInvalid")
     # what would end the line that git is answered with, or a header
     for value in (access.password, access.bearer_token):
@@ -166,7 +191,13 @@ def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: 
             raise StalledError(f"{address}: the password or token holds a line break", reason="AuthenticationFailed")
     if "\n" in access.username or ":" in access.username or "\0" in access.username:
         raise StalledError(f"{address}: the username holds a colon or a line break", reason="AuthenticationFailed")
-    return Identity(address, access, askpass, parse_proxy(access.proxy) if access.proxy is not None else None)
+    proxy = parse_proxy(access.proxy) if access.proxy is not None else None
+    if access.app is not None and proxy is not None and proxy.scheme == "socks5":
+        raise StalledError(
+            f"{address}: tokens of a GitHub App cannot be asked for by a socks5 proxy: use an http one",
+            reason="InvalidProviderConfiguration",
+        )
+    return Identity(address, access, askpass, proxy)
 
 
 def _make_basic(access: GitAccess) -> str:

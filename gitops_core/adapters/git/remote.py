@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 from gitops_core.adapters.git.address import check_commit_id, parse_address, write_full_ref
 from gitops_core.adapters.git.answers import (
     MirrorDamaged,
+    is_denied,
     is_redirect,
     judge_push,
     make_failure,
@@ -27,6 +28,7 @@ from gitops_core.adapters.git.answers import (
 )
 from gitops_core.adapters.git.commands import GitCommands, Result
 from gitops_core.adapters.git.credentials import Identity, identify
+from gitops_core.adapters.git.githubapp import USERNAME, AppTokens
 from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, Tag, claim_slot, place_mirror
 from gitops_core.adapters.git.objects import (
     GitObject,
@@ -80,16 +82,16 @@ class GitMirrors:
         self._mirrors: dict[str, Mirror] = {}
         self._slot: Slot | None = None
         self._proven = Proven()
+        self._tokens = AppTokens(self._commands.places)
         self._chores: set[asyncio.Task[None]] = set()
         self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
 
     def get_remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
         address = parse_address(url, allow_file=self._allow_file)
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
-        # who names a proxy decides what comes through it, and when: such a mirror is not everybody's
-        key = f"{address.url} by {identity.proxy.scheme}://{identity.proxy.place}" if identity.proxy else address.url
+        key = f"{address.url} by {identity.way}" if identity.way else address.url
         mirror = self._mirror(key, address.url)
-        return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._run_later)
+        return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._tokens, self._run_later)
 
     def get_trees(self, name: str) -> MirrorTrees:
         return MirrorTrees(self._mirror(f"trees:{name}", f"trees:{name}"), self._run_later)  # no URL begins like this
@@ -183,6 +185,7 @@ class MirrorRemote:
     timeout: float
     commands: GitCommands
     proven: Proven
+    tokens: AppTokens
     later: Callable[[Mirror], None]
 
     @property
@@ -459,7 +462,7 @@ class MirrorRemote:
         result = await self._ask("push", *flags, "--", self.url, *(f"{made}:{name}" for name in leases))
         verdict = judge_push(result, self._name_deed(f"push to {' and '.join(leases)}"))
         if verdict is not None:
-            raise type(verdict)(self.identity.mute(str(verdict)))
+            raise verdict
 
     async def _find_leases(
         self,
@@ -494,12 +497,13 @@ class MirrorRemote:
         if is_redirect(result) and self.identity.follows_redirects:
             self.mirror.moved = True
             result = await self._ask_once(verb, *arguments)
-        return result._replace(stderr=self.identity.mute(result.stderr))
+        return result
 
     async def _ask_once(self, *arguments: str) -> Result:
         directory = () if arguments[0] == "ls-remote" else (f"--git-dir={self.mirror.directory}",)
-        with self.identity.child(redirects=self.mirror.moved) as child:
-            return await self.commands.run(
+        identity = await self._prove()
+        with identity.child(redirects=self.mirror.moved) as child:
+            result = await self.commands.run(
                 *directory,
                 *arguments,
                 timeout=self.timeout,
@@ -509,6 +513,16 @@ class MirrorRemote:
                 host=self.identity.place,
                 writes=arguments[0] == "push",
             )
+        if is_denied(result):
+            self.tokens.forget(self.identity.fingerprint)
+        return result._replace(stderr=identity.mute(result.stderr))
+
+    async def _prove(self) -> Identity:
+        access = self.identity.access
+        if access.app is None:
+            return self.identity
+        token = await self.tokens.get_token(self.identity.fingerprint, access, access.app, self.identity.proxy)
+        return self.identity.with_token(USERNAME, token)
 
     def _name_deed(self, deed: str) -> str:
         return f"git {deed} of {self.url}"

@@ -6,6 +6,8 @@
     ca.crt (caFile)                    certificates to trust beside the system's
     tls.crt, tls.key (certFile, keyFile)  client certificate
 
+    githubAppID, githubAppPrivateKey, githubAppBaseURL, and githubAppInstallationID or githubAppInstallationOwner
+
 and of another one, which names a proxy:
 
     address, username, password        http, https or socks5
@@ -16,16 +18,19 @@ Source: Flux, the Secret of GitRepository.spec.secretRef.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from gitops_core.api import GitRepository
-from gitops_core.errors import GitAccessDenied
+from gitops_core.errors import GitAccessDenied, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.oci.reaching import read_proxy
-from gitops_core.ports import Cluster, GitAccess
+from gitops_core.ports import Cluster, GitAccess, GitHubApp
 
 SECRET = Kind("", "v1", "Secret")
+WRONG_PROVIDER = "InvalidProviderConfiguration"
+NO_APP = "secretRef with github app data must be specified when provider is set to github"
 PROXY_SCHEMES = ("http", "https", "socks5")
 
 
@@ -54,9 +59,19 @@ async def read_repository_access(
     spec, namespace = repository.spec, repository.metadata.namespace
     if credentials is None and spec.secret_ref is not None:
         credentials = ObjectKey(namespace, spec.secret_ref.name)
+    if credentials is None and spec.provider == "github":
+        raise StalledError(NO_APP, reason=WRONG_PROVIDER)
     access = GitAccess()
     if credentials is not None:
-        access = await read_git_access(cluster, credentials.namespace, credentials.name, spec.url)
+        values = await _read_values(cluster, credentials)
+        if "githubAppID" in values and spec.provider != "github":
+            cause = f"secretRef '{credentials}' has github app data but provider is not set to github"
+            raise GitAccessDenied(cause, reason=WRONG_PROVIDER)
+        is_own = spec.secret_ref is not None and credentials == ObjectKey(namespace, spec.secret_ref.name)
+        if spec.provider == "github" and (is_own or "githubAppID" in values):
+            access = make_app_access(values, credentials)
+        else:
+            access = make_git_access(values, credentials, spec.url)
     if spec.proxy_secret_ref is None:
         return access
     key = ObjectKey(namespace, spec.proxy_secret_ref.name)
@@ -74,6 +89,35 @@ async def _read_values(cluster: Cluster, key: ObjectKey) -> dict[str, bytes]:
         return decode_data(manifest)
     except ValueError:
         raise GitAccessDenied(f"secret '{key}' holds data that is not base64") from None
+
+
+def make_app_access(values: Mapping[str, bytes], key: ObjectKey) -> GitAccess:
+    """Make the access of the GitHub App in a Secret's decoded values. Raises GitAccessDenied."""
+    texts = {name: value.decode("utf-8", "replace").strip() for name, value in values.items()}
+    if not texts.get("githubAppID"):
+        raise GitAccessDenied(NO_APP, reason=WRONG_PROVIDER)
+    named = [name for name in ("githubAppInstallationID", "githubAppInstallationOwner") if texts.get(name)]
+    if len(named) != 1:
+        raise GitAccessDenied(
+            f"secret '{key}' needs exactly one of githubAppInstallationID and githubAppInstallationOwner",
+            reason=WRONG_PROVIDER,
+        )
+    for name in ("githubAppID", "githubAppInstallationID"):
+        if name in texts and not re.fullmatch(r"[0-9]{1,18}", texts[name] or "0"):
+            raise GitAccessDenied(f"secret '{key}': {name} is no number", reason=WRONG_PROVIDER)
+    if not texts.get("githubAppPrivateKey"):
+        raise GitAccessDenied(f"secret '{key}' has no githubAppPrivateKey", reason=WRONG_PROVIDER)
+    api = texts.get("githubAppBaseURL", "").rstrip("/") or GitHubApp.api
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+(?:/[A-Za-z0-9._~/-]*)?", api):
+        raise GitAccessDenied(f"secret '{key}': githubAppBaseURL is no URL of an API", reason=WRONG_PROVIDER)
+    app = GitHubApp(
+        int(texts["githubAppID"]),
+        Sensitive(values["githubAppPrivateKey"]),
+        int(texts.get("githubAppInstallationID") or 0),
+        texts.get("githubAppInstallationOwner", ""),
+        api,
+    )
+    return GitAccess(app=app, ca=values.get("ca.crt", values.get("caFile")))
 
 
 def make_git_access(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAccess:
