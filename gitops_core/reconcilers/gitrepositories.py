@@ -16,7 +16,14 @@ from gitops_core.errors import GitError, GitOpsError, StalledError
 from gitops_core.meta import Condition, Revision, parse_duration
 from gitops_core.ports import Clock, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.reconcilers.gitsources import CopyFailed, GitSource, IncludeCycle, IncludeUnavailable, make_digest
+from gitops_core.reconcilers.gitsources import (
+    ARTIFACTS,
+    CopyFailed,
+    GitSource,
+    IncludeCycle,
+    IncludeUnavailable,
+    make_digest,
+)
 from gitops_core.reconcilers.verifying import VerificationFailed, VerificationMisset, Verified, Verifier
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
@@ -72,7 +79,7 @@ class GitRepositoryReconciler:
         path = f"gitrepository/{wanted.metadata.namespace}/{wanted.metadata.name}/{revision.commit}.tar.gz"
         return Artifact(
             path=path,
-            url=f"http://artifacts.sealoop.invalid/{path}",  # nothing is served: our Kustomizations read Git
+            url=f"{ARTIFACTS}{path}",
             revision=str(revision),
             digest=make_digest(files),
             last_update_time=self.clock.now().replace(microsecond=0),

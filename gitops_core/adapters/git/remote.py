@@ -271,7 +271,8 @@ class MirrorRemote:
     async def _resolve_range(self, text: str) -> Revision:
         wanted, found, prefix = parse_range(text), await self._list("--tags"), "refs/tags/"
         tags = found.commits
-        newest = await self.mirror.run_beside(lambda: list_newest((ref.removeprefix(prefix) for ref in tags), wanted))
+        names = (ref[len(prefix) :] for ref in tags if ref.startswith(prefix))
+        newest = await self.mirror.run_beside(lambda: list_newest(names, wanted))
         if not newest:
             raise RefNotFound(f"{self.url} has no tag in the range {text!r}")
         tied: dict[str, Revision] = {}
@@ -513,7 +514,7 @@ class MirrorRemote:
                 host=self.identity.place,
                 writes=arguments[0] == "push",
             )
-        if is_denied(result):
+        if identity is not self.identity and is_denied(result):
             self.tokens.forget(self.identity.fingerprint)
         return result._replace(stderr=identity.mute(result.stderr))
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from gitops_core.api import GitRepository, Kustomization
+from gitops_core.meta import ObjectKey, ObjectRef
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, URL, World, condition, config_map
 from tests.simulation.fakes.git import FakeRepository
 from tests.simulation.loop import in_virtual_time
@@ -275,3 +276,32 @@ async def test_files_of_an_include_that_became_others_are_not_applied_as_the_rec
         await put(world, "r", include=include)
         await asyncio.sleep(60)
         assert [await data(world, name) for name in ("a", "b", "c")] == ["1", "1", None]
+
+
+@in_virtual_time
+async def test_what_flux_included_before_the_take_over_is_read_as_it_was_recorded() -> None:
+    world = World()
+    commit = await world.begin({"apps/a.yaml": config_map("a")})
+    lib = world.git.repositories[LIB] = FakeRepository()
+    other = await lib.commit({"b.yaml": config_map("b").encode()})
+    include = [{"repository": {"name": "lib"}, "toPath": "apps/lib"}]
+    await put(world, "lib", LIB)
+    await put(world, "r", include=include)
+    for name, revision_, more in (("lib", other, {}), ("r", commit, {"observedInclude": include})):
+        artifact = {
+            "path": f"gitrepository/default/{name}/{revision_}.tar.gz",
+            "url": f"http://source-controller.flux-system.svc.cluster.local./gitrepository/default/{name}.tar.gz",
+            "revision": f"main@sha1:{revision_}",
+            "digest": "sha256:" + "0" * 64,
+            "lastUpdateTime": "2026-01-01T00:00:00Z",
+        }
+        status: dict[str, Any] = {"artifact": artifact, "observedGeneration": 2, **more}
+        if more:
+            status["includedArtifacts"] = [{**artifact, "revision": f"main@sha1:{other}"}]
+        ref = ObjectRef(GitRepository.KIND, ObjectKey("default", name))
+        await world.local.patch(ref, {"status": status}, field_manager="flux", subresource="status")
+    await world.sync("apps", "./apps")
+    async with world.running():
+        await asyncio.sleep(30)
+        assert condition(await world.repository_object(), "Ready")[0] == "True"
+        assert [await data(world, name) for name in ("a", "b")] == ["1", "1"]
