@@ -290,7 +290,7 @@ async def test_labels_that_cannot_be_read_now_come_later() -> None:
     ],
 )
 @in_virtual_time
-async def test_a_setting_that_cannot_work_is_for_somebody_to_edit(options: dict[str, str], message: str) -> None:
+async def test_a_setting_that_cannot_work_is_for_somebody_to_edit(options: dict[str, Any], message: str) -> None:
     world = Asking()
     if url := options.get("url"):
         world.git.repositories[url] = world.repository
