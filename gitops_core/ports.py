@@ -595,10 +595,14 @@ class Trees(Protocol):
 
 class Git(Protocol):
     def get_remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:
-        """Return a handle; nothing is sent yet. Raises StalledError: the URL is not one of http, https, ssh (or file).
+        """Return a handle; nothing is sent yet.
 
         Args:
             timeout: seconds that each Git command may take.
+
+        Raises:
+            StalledError: the URL is not one of http, https, ssh (or file), or the access is of another kind.
+            GitAccessDenied: the access holds what cannot be shown to a remote.
         """
         ...
 

@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 from gitops_core.adapters.git.address import Address
 from gitops_core.adapters.git.commands import expose
 from gitops_core.adapters.git.proxies import Proxy, go_by_http, go_by_ssh, parse_proxy
-from gitops_core.errors import StalledError
+from gitops_core.errors import GitAccessDenied, StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess, GitHubApp
 
@@ -166,7 +166,12 @@ class Identity:
 
 
 def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: bool) -> Identity:
-    """Return the identity to show at an address. Raises StalledError: the credentials do not fit the address."""
+    """Return the identity to show at an address.
+
+    Raises:
+        StalledError: the address and what is named for it do not fit together.
+        GitAccessDenied: a Secret holds what cannot be shown, until somebody edits it, which nobody may tell us.
+    """
     # what the Secret leaves out may be in the URL
     if address.username or address.password:
         access = replace(
@@ -188,12 +193,12 @@ def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: 
     # what would end the line that git is answered with, or a header
     for value in (access.password, access.bearer_token):
         if value and any(byte in value.reveal() for byte in b"\r\n\0"):
-            raise StalledError(f"{address}: the password or token holds a line break", reason="AuthenticationFailed")
+            raise GitAccessDenied(f"{address}: the password or token holds a line break")
     if "\n" in access.username or ":" in access.username or "\0" in access.username:
-        raise StalledError(f"{address}: the username holds a colon or a line break", reason="AuthenticationFailed")
+        raise GitAccessDenied(f"{address}: the username holds a colon or a line break")
     proxy = parse_proxy(access.proxy) if access.proxy is not None else None
     if access.app is not None and proxy is not None and proxy.scheme == "socks5":
-        raise StalledError(
+        raise GitAccessDenied(
             f"{address}: tokens of a GitHub App cannot be asked for by a socks5 proxy: use an http one",
             reason="InvalidProviderConfiguration",
         )

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from gitops_core.errors import StalledError
+from gitops_core.errors import GitAccessDenied
 from gitops_core.meta import Sensitive
 
 PORTS = {"http": 80, "https": 443, "socks5": 1080}
@@ -55,13 +55,13 @@ class Proxy:
 
 
 def parse_proxy(address: Sensitive) -> Proxy:
-    """Parse a proxy's URL. Raises StalledError, which quotes nothing of it."""
+    """Parse a proxy's URL. Raises GitAccessDenied, which quotes nothing of it."""
     parts = urlsplit(address.reveal_text())
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     if re.search(r"[\x00-\x1f\x7f]", f"{username}{password}") or ":" in username:
-        raise StalledError("the proxy's user or password holds a colon or a line break", reason="AuthenticationFailed")
+        raise GitAccessDenied("the proxy's user or password holds a colon or a line break")
     if not re.fullmatch(r"[0-9A-Za-z._:-]+", parts.hostname or ""):
-        raise StalledError("the proxy's address names no host", reason="AuthenticationFailed")
+        raise GitAccessDenied("the proxy's address names no host")
     port = parts.port or PORTS[parts.scheme]
     return Proxy(parts.scheme, str(parts.hostname), port, username, Sensitive(password))
 

@@ -170,7 +170,7 @@ async def test_the_api_is_asked_by_the_proxy_that_the_object_names(tmp_path: Pat
         await mirrors.get_remote(f"{server.url}/apps.git", own).resolve(MAIN)
 
         assert proxy.targets[0].startswith(f"POST {api.api}/app/installations/")
-        with pytest.raises(StalledError, match="use an http one"):
+        with pytest.raises(GitAccessDenied, match="use an http one"):
             mirrors.get_remote(f"{server.url}/apps.git", replace(own, proxy=Sensitive("socks5://proxy:1080")))
 
 
