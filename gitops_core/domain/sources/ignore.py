@@ -26,7 +26,7 @@ from typing import Any
 import re2
 
 from gitops_core.domain.sources.links import follow_links
-from gitops_core.errors import StalledError
+from gitops_core.errors import TransientError
 from gitops_core.meta import Tree
 
 IGNORE_FILE = ".sourceignore"
@@ -41,8 +41,8 @@ MAX_LINES = 10_000
 MAX_LINE = 4_096  # bytes; no path of a file is longer
 
 
-class IgnoreRulesInvalid(StalledError):
-    """Ignore patterns that are too many or too long to be matched against every path."""
+class IgnoreRulesInvalid(TransientError):
+    """Ignore patterns that are too many or too long to be matched. Another commit may have others."""
 
     reason = "SourceIgnoreError"
 
