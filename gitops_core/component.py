@@ -17,7 +17,7 @@ from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
 from gitops_core.domain.sync.targets import find_kubeconfig
 from gitops_core.meta import ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Clock, Cluster, Compute, Pushes, Query, Renderer
+from gitops_core.ports import Clock, Cluster, Compute, Expressions, Pushes, Query, Renderer
 from gitops_core.reconcilers import (
     Folders,
     GitRepositoryReconciler,
@@ -26,6 +26,7 @@ from gitops_core.reconcilers import (
     ReceiverReconciler,
     Webhooks,
 )
+from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import CONFIG_MAP, find_reference
@@ -43,6 +44,7 @@ WATCHED = "reconcile.fluxcd.io/watch=Enabled"
 PERMISSIONS = (
     Permission("", "secrets", READ, "credentials of GitRepositories, tokens of Receivers"),
     Permission("", "configmaps", READ, "variables of Kustomizations"),
+    Permission("", "pods", ("list",), "what keeps a rollout, for the message of its failure"),
     Permission("", "serviceaccounts", ("get", "impersonate"), "with whose rights Kustomizations are applied"),
 )
 APPLIES = (
@@ -63,7 +65,10 @@ def make_git_source(platform: Platform) -> GitSource:
 
 
 def make_controllers(
-    platform: Platform, renderer: Renderer, sources: Callable[[Platform], SourceKinds] = make_source_kinds
+    platform: Platform,
+    renderer: Renderer,
+    expressions: Expressions,
+    sources: Callable[[Platform], SourceKinds] = make_source_kinds,
 ) -> tuple[Controller[Any], ...]:
     kinds = sources(platform)
     folders = Folders(kinds, platform.compute)
@@ -86,7 +91,7 @@ def make_controllers(
         ),
         Controller(
             Kustomization,
-            KustomizationReconciler(platform, folders, renderer, targets),
+            KustomizationReconciler(platform, folders, renderer, Evaluator(expressions), targets),
             FLUX,
             references=lambda wanted: _list_kustomization_references(wanted, kinds),
             watches=(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
 
+from gitops_core.domain.health.expressions import Evaluation, Question
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import (
     Kind,
@@ -658,6 +659,8 @@ class Overlay:
     name_suffix: str = ""
     fields: tuple[tuple[str, Any], ...] = ()
     """Further kustomization.yaml fields, e.g. ("images", [...]), ("patches", [...]), ("components", [...])."""
+    optional_components: tuple[str, ...] = ()
+    """Components that are left out where the folder is not there; they come after the others."""
 
 
 class Renderer(Protocol):
@@ -669,5 +672,15 @@ class Renderer(Protocol):
 
         Raises:
             ManifestInvalid: names every file that is at fault.
+        """
+        ...
+
+
+class Expressions(Protocol):
+    async def evaluate(self, questions: Sequence[Question]) -> tuple[Evaluation, ...]:
+        """Evaluate CEL expressions that strangers wrote, with bounded time and memory; the answers in their order.
+
+        Raises:
+            TransientError: none can be evaluated here.
         """
         ...

@@ -11,7 +11,7 @@ from typing import Any
 from gitops_core import component as gitops
 from gitops_core.domain.health.kstatus import judge_health
 from gitops_core.meta import Resource
-from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, NoCloudLogins, Renderer
+from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Expressions, NoCloudLogins, Renderer
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Component, Controller, Platform
 from gitops_core.runtime.routes import Route
@@ -34,6 +34,7 @@ class Ports:
     """
 
     renderer: Renderer
+    expressions: Expressions
     registry: Registry
     reader: ImageReader
     catalog: TagCatalog
@@ -50,7 +51,7 @@ def make_routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy
 def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """Make one controller for each kind that is reconciled."""
     return (
-        *gitops.make_controllers(platform, ports.renderer),
+        *gitops.make_controllers(platform, ports.renderer, ports.expressions),
         *secrets.make_controllers(platform, ports.providers),
         *make_image_controllers(platform, ports),
     )

@@ -35,6 +35,7 @@ SHARED = {
         "tests/gitops_core/runtime/test_real_cluster.py",
         "tests/gitops_core/test_schema_agreement.py",
         "tests/golden/test_crd_objects.py",
+        "tests/golden/test_kustomizations_real.py",
         "tests/sealoop/test_objects",
     ),
 }

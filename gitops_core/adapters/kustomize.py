@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import posixpath
 import secrets
 import shutil
 from collections.abc import Collection, Mapping
@@ -32,7 +33,7 @@ from gitops_core.adapters.sandbox import (
 )
 from gitops_core.decoding import decode_json
 from gitops_core.domain.render import folders, sharing
-from gitops_core.domain.render.kustomizations import write_json
+from gitops_core.domain.render.kustomizations import write_json, write_texts
 from gitops_core.domain.render.manifests import read_manifests, read_output
 from gitops_core.domain.render.muting import mute_secrets
 from gitops_core.domain.render.sharing import Affixes
@@ -45,6 +46,7 @@ from gitops_core.runtime.sharing.flights import Flights
 from gitops_core.runtime.sharing.slots import Slots
 
 Key = tuple[object, ...]
+Fields = tuple[tuple[str, Any], ...]
 Written = tuple[bytes, ...]
 """Objects, each as JSON: a fifth of what they take, and read one by one, so that other threads have their turns."""
 
@@ -147,7 +149,7 @@ class Kustomize:
 
     async def render(self, tree: Tree, overlay: Overlay, path: str = "") -> tuple[Manifest, ...]:
         path = path.strip("/")
-        fields = msgspec.json.encode(overlay.fields)
+        fields = msgspec.json.encode((overlay.fields, overlay.optional_components))
         key = (tree.oid, path, overlay.namespace, overlay.name_prefix, overlay.name_suffix, fields)
         contents = self._contents.get(key)
         kept = self._results.get(contents) if contents else None
@@ -160,7 +162,7 @@ class Kustomize:
     async def _render(self, tree: Tree, overlay: Overlay, path: str, key: Key) -> tuple[Key, tuple[Manifest, ...]]:
         """Return the objects, and the key of `_results` under which they are kept: `key` if they depend on it."""
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
-        asked = (tree.oid, path, msgspec.json.encode(overlay.fields))
+        asked = (tree.oid, path, msgspec.json.encode((overlay.fields, overlay.optional_components)))
         known = self._sources.get(asked)
         gathered = await self._compute.run(READING, _gather, tree, overlay, path, affixes, self._token, known)
         if not isinstance(gathered, _Sources):
@@ -251,13 +253,14 @@ def _gather(
     tree: Tree, overlay: Overlay, path: str, affixes: Affixes, token: str, known: _Sources | None
 ) -> _Sources | tuple[Manifest, ...]:
     """Return what to build, `known` if that is known, or the manifests of a folder that needs no build."""
+    fields = _list_fields(tree, overlay, path)
     prefix = f"{path}/" if path else ""
     below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
     if not below:
         raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
-    if folders.is_plain(below) and not any(affixes) and not overlay.fields:
+    if folders.is_plain(below) and not any(affixes) and not fields:
         return read_manifests({prefix + name: tree[prefix + name] for name in _list_manifests(below, path)})
-    return known or _gather_sources(tree, path, overlay, token)
+    return known or _gather_sources(tree, path, fields, token)
 
 
 def _write_top(sources: _Sources, affixes: Affixes) -> bytes:
@@ -309,7 +312,7 @@ def _read_document(tree: Tree, path: str) -> Mapping[str, object]:
     """Return the folder's kustomization, or the one that stands for its manifests."""
     own = folders.find_kustomization(tree, path)
     if own is not None:
-        return folders.read_kustomization(tree, own)
+        return write_texts(folders.read_kustomization(tree, own))
     resources = folders.list_resources(tree, path)
     if not resources:
         raise ManifestInvalid(f"{path or '.'} holds no manifests")
@@ -332,9 +335,19 @@ def _list_manifests(below: Collection[str], path: str) -> tuple[str, ...]:
     return names
 
 
-def _gather_sources(tree: Tree, path: str, overlay: Overlay, token: str) -> _Sources:
+def _list_fields(tree: Tree, overlay: Overlay, path: str) -> Fields:
+    """List the overlay's fields, with those of its optional components that are there."""
+    if not overlay.optional_components:
+        return overlay.fields
+    known = folders.list_folders(tree)
+    places = {name: posixpath.normpath(posixpath.join(path, name)) for name in overlay.optional_components}
+    found = [name for name, place in places.items() if place in known]
+    return (*overlay.fields, ("components", found)) if found else overlay.fields
+
+
+def _gather_sources(tree: Tree, path: str, fields: Fields, token: str) -> _Sources:
     """Gather what a build of the folder uses. Raises ManifestInvalid."""
-    document = sharing.merge_overlay(_read_document(tree, path), Affixes("", "", ""), overlay.fields)
+    document = sharing.merge_overlay(_read_document(tree, path), Affixes("", "", ""), fields)
     build = folders.gather_build(tree, path, document, token)
     blobs: dict[str, bytes] = {}
     size = 0

@@ -31,7 +31,7 @@ class Dependency(Wire):
 
     name: str
     namespace: str = ""
-    ready_expr: Annotated[str, UNSUPPORTED] = ""
+    ready_expr: str = ""
 
 
 class CommonMetadata(Wire):
@@ -162,13 +162,13 @@ class KustomizationSpec(Wire):
     images: tuple[ImageOverride, ...] = ()
     patches: tuple[Patch, ...] = ()
     components: tuple[str, ...] = ()
-    ignore_missing_components: Annotated[bool, UNSUPPORTED] = False
-    build_metadata: Annotated[tuple[Literal["originAnnotations", "transformerAnnotations"], ...], UNSUPPORTED] = ()
-    force: Annotated[bool, SERVER_DEFAULT, UNSUPPORTED] = False
-    health_check_exprs: Annotated[tuple[HealthExpression, ...], UNSUPPORTED] = ()
+    ignore_missing_components: bool = False
+    build_metadata: tuple[Literal["originAnnotations", "transformerAnnotations"], ...] = ()
+    force: Annotated[bool, SERVER_DEFAULT] = False
+    health_check_exprs: tuple[HealthExpression, ...] = ()
     decryption: Annotated[Decryption | None, UNSUPPORTED] = None
     post_build: PostBuild | None = None
-    ignore: Annotated[tuple[IgnoreRule, ...], UNSUPPORTED] = ()
+    ignore: tuple[IgnoreRule, ...] = ()
     kube_config: KubeConfigReference | None = None
     service_account_name: str = ""
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeVar
 
+from gitops_core.domain.health.causes import find_cause, find_selector
 from gitops_core.domain.sync import inventory, stages
 from gitops_core.domain.sync.creators import CREATOR, NAMESPACE, holds_others, is_adopted, make_blank, may_be_deleted
+from gitops_core.domain.sync.ignoring import leave_alone
 from gitops_core.domain.sync.imprints import Imprint, get_version, make_imprint
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.plan import Action, SyncPlan
@@ -26,6 +29,7 @@ from gitops_core.domain.sync.predictions import (
     predict_from_trial,
 )
 from gitops_core.domain.sync.progress import Lives, is_there
+from gitops_core.domain.sync.replacing import add_hint, is_immutable, is_welcome, refuse_replacement
 from gitops_core.domain.sync.takeover import make_takeover_patch
 from gitops_core.errors import (
     AlreadyExists,
@@ -40,11 +44,15 @@ from gitops_core.errors import (
     TransientError,
 )
 from gitops_core.meta import Kind, Manifest, ObjectRef
-from gitops_core.ports import Clock, Cluster
+from gitops_core.ports import Clock, Cluster, Query
 
 T = TypeVar("T")
 
 CRD = "CustomResourceDefinition"
+POD = Kind("", "v1", "Pod")
+MOST_EXPLAINED, MOST_PODS = 3, 50
+"""Of the workloads that are not healthy, and of the Pods of one."""
+EXPLANATION_SECONDS = 10.0
 AT_ONCE = 4
 TRIES = 5  # of taking an object's fields over while its controllers write it
 Deletion = Literal["deleted", "gone", "kept", "spared"]
@@ -83,12 +91,14 @@ class Applier:
     Attributes:
         ownership: of the one on whose behalf it applies and prunes.
         target: the cluster, as gitops_core.ports.Target has it.
+        force: whether every object that cannot be changed is made anew, and not only those that ask for it.
     """
 
     cluster: Cluster
     clock: Clock
     ownership: Ownership
     target: str = ""
+    force: bool = False
     _served: dict[tuple[str, str], Kind] = field(default_factory=dict)
 
     async def scope(self, objects: Iterable[Manifest]) -> tuple[Manifest, ...]:
@@ -157,19 +167,38 @@ class Applier:
 
     async def _predict(self, action: Action, live: Manifest | None) -> Prediction:
         """Predict what an apply would make of the object: nothing, where it is left alone."""
-        manifest, found = action.manifest, live
-        if found is None and self.ownership.may_hide_directives(manifest):  # a trial's answer would not show them
+        found = live
+        if found is None and (action.ignored or self.ownership.may_hide_directives(action.manifest)):
+            # a trial's answer would not show them
             found = await self.cluster.get(action.ref)
+        manifest = self._fit(action, found)
         if found is not None and self.ownership.is_left_alone(manifest, found):
             return Prediction(action, "skipped", found, found)
         try:
             answer = await self.cluster.apply(manifest, field_manager=self.ownership.manager, force=True, dry_run=True)
-        except (Invalid, Conflict):  # what is left alone may be refused
+        except (Invalid, Conflict) as error:
             found = await self.cluster.get(action.ref)
-            if found is None or not self.ownership.is_left_alone(manifest, found):
+            if found is None:
                 raise
-            return Prediction(action, "skipped", found, found)
+            if self.ownership.is_left_alone(manifest, found):  # and may be refused
+                return Prediction(action, "skipped", found, found)
+            return await self._predict_replacement(action, found, error)
         return predict_from_trial(action, answer, live, self.ownership)
+
+    async def _predict_replacement(self, action: Action, live: Manifest, error: Invalid | Conflict) -> Prediction:
+        """Predict that an object is made anew, if that is asked for and the API server would take it; else raise."""
+        if not isinstance(error, Invalid) or not is_immutable(error) or not may_be_deleted(live, self.ownership):
+            raise error
+        if not (self.force or self.ownership.is_forced(action.manifest, live)):
+            raise add_hint(action.ref, error)
+        try:
+            await self.cluster.create(action.manifest, field_manager=self.ownership.manager, dry_run=True)
+        except (ClusterUnavailable, NotLeader):
+            raise
+        except ClusterError as answer:
+            if not is_welcome(answer):
+                raise refuse_replacement(action.ref, error, answer) from None
+        return Prediction(action, "replaced", live)
 
     async def read(self, plan: SyncPlan, known: Mapping[ObjectRef, Imprint]) -> dict[ObjectRef, Prediction]:
         """Read the objects of a rendering that was applied before. Raises ClusterError."""
@@ -183,6 +212,31 @@ class Applier:
         return found
 
     # stage by stage
+
+    async def clear(self, predictions: Iterable[Prediction]) -> dict[ObjectRef, Manifest]:
+        """Delete what is to be made anew; return what is there still, because something else has to let it go.
+
+        Raises:
+            SyncFailed: names every object that could not be deleted.
+        """
+        left: dict[ObjectRef, Manifest] = {}
+
+        async def delete(prediction: Prediction) -> None:
+            ref, old = prediction.ref, prediction.live
+            live = await self.cluster.get(ref) if old is not None else None
+            if old is None or live is None or live["metadata"]["uid"] != old["metadata"]["uid"]:
+                return
+            if not is_terminating(live):
+                with suppress(NotFound, Conflict):  # it is gone, or another one already
+                    await self.cluster.delete(ref, uid=live["metadata"]["uid"])
+                live = await self.cluster.get(ref)
+            if live is not None and live["metadata"]["uid"] == old["metadata"]["uid"]:
+                left[ref] = live
+
+        doomed = [prediction for prediction in predictions if prediction.change == "replaced"]
+        if failures := await _try_each(doomed, delete):
+            raise SyncFailed(_explain_failure(prediction.ref, "delete", error) for prediction, error in failures)
+        return left
 
     async def apply(self, predictions: Iterable[Prediction]) -> tuple[Applied, ...]:
         """Apply the objects of one stage, a few at the same time.
@@ -217,9 +271,10 @@ class Applier:
             return Applied(ref, live, "skipped", make_imprint(live))
         if old is None and holds_others(ref.kind):  # others would go with it: it keeps a mark of who made it
             old = await self._make(action)
-        live = await self.cluster.apply(action.manifest, field_manager=self.ownership.manager, force=True)
+        manifest = self._fit(action, await self.cluster.get(ref) if action.ignored else None)
+        live = await self.cluster.apply(manifest, field_manager=self.ownership.manager, force=True)
         if action.take_over:
-            live = await self._take_over(action, live)
+            live = await self._take_over(manifest, live)
         change = judge_change(old, live, self.ownership.manager)
         return Applied(ref, live, change, make_imprint(live), is_adopted(old, self.ownership))
 
@@ -231,20 +286,25 @@ class Applier:
             return await self.cluster.get(action.ref)
         return None
 
-    async def _take_over(self, action: Action, live: Manifest) -> Manifest:
+    def _fit(self, action: Action, live: Manifest | None) -> Manifest:
+        """Return what to apply to what is there."""
+        return leave_alone(action.manifest, live, action.ignored, self.ownership.manager)
+
+    async def _take_over(self, manifest: Manifest, live: Manifest) -> Manifest:
         """Make kubectl's fields ours, and return the object; it is read again whenever its controllers wrote it."""
+        ref = ObjectRef.of(manifest)
         for attempt in range(1, TRIES + 1):
             if self.ownership.is_shared(live) or not (patch := make_takeover_patch(live, self.ownership)):
                 return live
             try:
-                await self.cluster.patch(action.ref, patch, field_manager=self.ownership.manager)
+                await self.cluster.patch(ref, patch, field_manager=self.ownership.manager)
             except (Conflict, Invalid, BadRequest):
-                fresh = await self.cluster.get(action.ref)
+                fresh = await self.cluster.get(ref)
                 if fresh is None or attempt == TRIES or get_version(fresh) == get_version(live):
                     raise
                 live = fresh
             else:
-                live = await self.cluster.apply(action.manifest, field_manager=self.ownership.manager, force=True)
+                live = await self.cluster.apply(manifest, field_manager=self.ownership.manager, force=True)
         return live
 
     async def find_unserved(self, lives: Lives) -> dict[ObjectRef, Kind]:
@@ -268,6 +328,19 @@ class Applier:
         except KindUnknown:
             return False
         return True
+
+    async def find_causes(self, lives: Lives) -> dict[ObjectRef, str]:
+        """Find what keeps workloads from becoming healthy, by their Pods; nothing where we may not look at these."""
+        found: dict[ObjectRef, str] = {}
+        selectors = {ref: find_selector(live) for ref, live in lives.items() if live is not None}
+        for ref, selector in [(ref, selector) for ref, selector in selectors.items() if selector][:MOST_EXPLAINED]:
+            with suppress(ClusterError, TimeoutError):
+                async with asyncio.timeout(EXPLANATION_SECONDS):
+                    page = await self.cluster.list(Query(POD, ref.key.namespace, selector), dict, limit=MOST_PODS)
+                pods = [pod for pod in page.items if isinstance(pod, dict)]
+                if cause := find_cause(pods, self.clock.now()):
+                    found[ref] = cause
+        return found
 
     # what is stale
 

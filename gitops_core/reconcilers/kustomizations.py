@@ -20,16 +20,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gitops_core.api import Artifact, Inventory, InventoryEntry, Kustomization, KustomizationStatus
-from gitops_core.api.kustomization import CommonMetadata
+from gitops_core.api import Artifact, Kustomization
 from gitops_core.domain.render.variables import substitute_all, weigh_substitution
-from gitops_core.domain.sync import contests, dependencies, inventory, stages
+from gitops_core.domain.sync import contests, dependencies, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
-from gitops_core.domain.sync.normalization import normalize
-from gitops_core.domain.sync.ownership import Ownership, add_metadata
-from gitops_core.domain.sync.plan import SyncPlan, plan_sync
+from gitops_core.domain.sync.plan import SyncPlan
 from gitops_core.domain.sync.predictions import CHANGES, Applied
 from gitops_core.domain.sync.progress import (
     Identity,
@@ -42,14 +39,25 @@ from gitops_core.domain.sync.progress import (
     plan_next_look,
     tell_states,
 )
-from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, list_confirmations
+from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, list_confirmations
 from gitops_core.domain.sync.targets import find_kubeconfig
-from gitops_core.errors import GitBusy, GitError, GitOpsError, ManifestInvalid, Postponed, StalledError, TransientError
+from gitops_core.errors import (
+    ClusterUnavailable,
+    GitBusy,
+    GitError,
+    GitOpsError,
+    ManifestInvalid,
+    Postponed,
+    StalledError,
+    TransientError,
+)
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Overlay, Renderer
+from gitops_core.ports import Renderer
 from gitops_core.reconcilers.applying import Applier, PruneFailed, SyncFailed, is_terminating
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by_kind
+from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.planning import list_entries, make_overlay, make_plan, parse_inventory
 from gitops_core.reconcilers.sources import NAMED_BY
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import Variables, read_variables
@@ -58,7 +66,6 @@ from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome, Platform
 from gitops_core.runtime.sharing.computing import estimate_weight
 
-HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"
 
 
@@ -82,12 +89,13 @@ class KustomizationReconciler:
     platform: Platform
     folders: Folders
     renderer: Renderer
+    evaluator: Evaluator
     targets: Targets
     _memory: dict[ObjectKey, _Memory] = field(default_factory=dict)
     _waits: dict[ObjectKey, Progress] = field(default_factory=dict)
 
     async def reconcile(self, wanted: Kustomization) -> Outcome:
-        refuse_unsupported(wanted, HARMLESS, {NAMED_BY: self.folders.kinds})
+        refuse_unsupported(wanted, acts_on={NAMED_BY: self.folders.kinds})
         source, artifact = await self._get_source(wanted)
         limit = asyncio.timeout(get_timeout(wanted.spec))
         async with self.targets.open(wanted) as applier:
@@ -102,6 +110,7 @@ class KustomizationReconciler:
                 attempt.fail("ReconciliationFailed", f"timed out: {attempt.progress}")
 
     async def _sync(self, attempt: Attempt, source: Resource) -> Outcome:
+        await self.evaluator.check(attempt)
         await self._check_dependencies(attempt)
         attempt.variables = await self._read_variables(attempt)
         identity, progress = _make_identity(attempt), self._waits.pop(attempt.wanted.key, None)
@@ -127,11 +136,20 @@ class KustomizationReconciler:
         return source, artifact
 
     async def _check_dependencies(self, attempt: Attempt) -> None:
-        for key in dependencies.list_dependencies(attempt.wanted):
-            dependency = await self.platform.objects.get(Kustomization, key)
-            if why := dependencies.explain_unready(attempt.wanted, key, dependency, attempt.revision):
+        wanted = attempt.wanted
+        for key, named in zip(dependencies.list_dependencies(wanted), wanted.spec.depends_on, strict=True):
+            if why := await self._explain_dependency(attempt, key, named.ready_expr):
                 await self._refuse_cycle(attempt)
                 attempt.postpone(why)
+
+    async def _explain_dependency(self, attempt: Attempt, key: ObjectKey, expression: str) -> str:
+        """Explain why a dependency is not ready; "" when it is."""
+        dependency = await self.platform.objects.get(Kustomization, key)
+        if dependency is None:
+            return dependencies.explain_absence(key)
+        if expression:
+            return await self.evaluator.explain_dependency(attempt, key, expression, dependency)
+        return dependencies.explain_unready(attempt.wanted, key, dependency, attempt.revision)
 
     async def _refuse_cycle(self, attempt: Attempt) -> None:
         """Raise StalledError if what is waited for waits for this one."""
@@ -154,7 +172,7 @@ class KustomizationReconciler:
             folder = await self.folders.read_folder(source, attempt.revision, spec.path, beside=spec.components)
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
-            built = await self.renderer.render(folder.tree, _make_overlay(wanted), folder.path)
+            built = await self.renderer.render(folder.tree, make_overlay(wanted), folder.path)
         except Postponed:
             raise
         except GitBusy as error:  # others find out whether the remote is well: no reason to wait for retryInterval
@@ -171,6 +189,10 @@ class KustomizationReconciler:
             attempt.fail("ReconciliationFailed", message)
         try:
             scoped = await attempt.applier.scope(rendered)
+        except ClusterUnavailable as error:
+            if not attempt.applier.target:  # ours will be back in a moment: no reason to wait for retryInterval
+                raise
+            attempt.fail_sync(error)
         except SyncFailed as error:
             attempt.fail_sync(error)
         return await self._decide(attempt, scoped)
@@ -191,21 +213,11 @@ class KustomizationReconciler:
         return found.objects
 
     async def _decide(self, attempt: Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
-        wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
-        ownership, common = attempt.applier.ownership, wanted.spec.common_metadata
+        wanted, ownership = attempt.wanted, attempt.applier.ownership
         names = list_confirmations(attempt.revision, list_applied_revisions(wanted.status), wanted.metadata.generation)
         try:
-            known, limit = _parse_inventory(wanted.status), PruneLimit.of(annotations)
             return await self.platform.compute.run(
-                estimate_weight(scoped),
-                lambda: plan_sync(
-                    [_mark(normalize(manifest), ownership, common) for manifest in scoped],
-                    known,
-                    ownership,
-                    prune=wanted.spec.prune,
-                    limit=limit,
-                    confirmed=annotations.get(CONFIRM, "").strip() in names,
-                ),
+                estimate_weight(scoped), lambda: make_plan(wanted, scoped, ownership, names)
             )
         except PruneGuarded as error:
             hint = f"mend Git, or confirm this with the annotation {CONFIRM}: {names[0]}"
@@ -235,7 +247,7 @@ class KustomizationReconciler:
         """Store the inventory before the first write, if it is not stored already."""
         before = attempt.status.inventory
         attempt.set_inventory(refs)
-        if {e.id for e in _list_entries(before)} != {e.id for e in _list_entries(attempt.status.inventory)}:
+        if {e.id for e in list_entries(before)} != {e.id for e in list_entries(attempt.status.inventory)}:
             await self.platform.statuses.write(attempt.wanted, attempt.status)
 
     async def _go_on(self, attempt: Attempt, progress: Progress) -> Outcome:
@@ -249,7 +261,7 @@ class KustomizationReconciler:
             if verdict.gone:
                 progress, lives = progress.repeat_stage(verdict.gone), {}
             elif verdict.waiting:
-                self._refuse_failure(attempt, progress, verdict)
+                await self._refuse_failure(attempt, progress, verdict, lives)
                 return self._wait(attempt, progress, verdict, lives)
             elif progress.is_last:
                 took = self.platform.clock.monotonic() - progress.awaited_since
@@ -260,8 +272,11 @@ class KustomizationReconciler:
     async def _carry_out(self, attempt: Attempt, progress: Progress) -> tuple[Progress, Lives]:
         """Apply a stage, and prune with the last one. Also returns what was seen of the objects."""
         attempt.phase = "Detecting drift"
+        clock = self.platform.clock
+        if left := await self._clear(attempt, progress):
+            return progress.begin_clearing(left, clock.monotonic()), left
         applied = await self._apply(attempt, progress)
-        progress, clock = progress.add_applied(applied), self.platform.clock
+        progress = progress.add_applied(applied)
         if progress.stage.awaits == "served":
             refs = [one.ref for one in applied if one.change != "skipped"]
             there = {one.ref: one.live for one in applied if is_there(one.live, clock.now())}
@@ -272,6 +287,13 @@ class KustomizationReconciler:
         self._memory[attempt.wanted.key] = _Memory(target, attempt.wanted.metadata.uid, progress.fingerprint, imprints)
         healthy = choose_targets(attempt.wanted, progress, attempt.applier.ownership)
         return progress.drop_objects().begin_waiting(healthy, clock.monotonic()), {one.ref: one.live for one in applied}
+
+    async def _clear(self, attempt: Attempt, progress: Progress) -> Mapping[ObjectRef, Manifest]:
+        """Delete what the stage makes anew; return what is there still."""
+        try:
+            return await attempt.applier.clear(progress.predictions[action.ref] for action in progress.stage.actions)
+        except GitOpsError as error:
+            attempt.fail_sync(error)
 
     async def _apply(self, attempt: Attempt, progress: Progress) -> Sequence[Applied]:
         predictions = [progress.predictions[action.ref] for action in progress.stage.actions]
@@ -332,26 +354,31 @@ class KustomizationReconciler:
     async def _look(self, attempt: Attempt, progress: Progress, lives: Lives) -> tuple[Verdict, Lives]:
         """Judge what a stage awaits, with what of it was not seen yet. Also returns all that was seen by now."""
         applier, awaited = attempt.applier, progress.awaited or ()
-        awaits_health = progress.stage.awaits == "healthy"
+        awaits_health = progress.awaits == "healthy"
         attempt.phase = "Running health checks" if awaits_health else "Detecting drift"
         lives = {**lives, **await applier.read_lives(ref for ref in awaited if ref not in lives)}
-        unserved = {} if awaits_health else await applier.find_unserved({ref: lives[ref] for ref in awaited})
-        return judge(progress, lives, unserved, self.platform.clock.now()), lives
+        unserved = (
+            {} if progress.awaits != "served" else await applier.find_unserved({ref: lives[ref] for ref in awaited})
+        )
+        judged = await self.evaluator.judge(attempt, {ref: lives[ref] for ref in awaited}) if awaits_health else {}
+        return judge(progress, lives, unserved, self.platform.clock.now(), judged), lives
 
-    def _refuse_failure(self, attempt: Attempt, progress: Progress, verdict: Verdict) -> None:
+    async def _refuse_failure(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> None:
         """Fail where what is waited for will not come, or has not come in time."""
         now = self.platform.clock.monotonic()
         took, waited = now - progress.since, now - progress.awaited_since
         is_late = took >= get_timeout(attempt.wanted.spec)
-        if progress.stage.awaits == "served" and is_late:
+        if is_late and progress.awaits != "healthy":
             self._memory.pop(attempt.wanted.key, None)
             ref, state = next(iter(verdict.waiting.items()))
-            cause = f"{ref} is not ready after {write_duration(took)}: {state.message}"
+            still = "there still, to be made anew," if progress.awaits == "gone" else "not ready"
+            cause = f"{ref} is {still} after {write_duration(took)}: {state.message}"
             attempt.fail("ReconciliationFailed", "\n".join((cause, *attempt.take_changes())))
-        if verdict.failed:
-            attempt.fail_health(waited, f"failed early due to stalled resources: {tell_states(verdict.failed)}")
-        if is_late:
-            attempt.fail_health(waited, f"timeout waiting for: {tell_states(verdict.waiting)}")
+        if verdict.failed or is_late:
+            states = verdict.failed or verdict.waiting
+            causes = await attempt.applier.find_causes({ref: lives.get(ref) for ref in states})
+            why = "failed early due to stalled resources" if verdict.failed else "timeout waiting for"
+            attempt.fail_health(waited, f"{why}: {tell_states(states, causes)}")
 
     def _wait(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> Outcome:
         """Return without having waited: what comes wakes the Kustomization, and it goes on from here."""
@@ -359,7 +386,7 @@ class KustomizationReconciler:
         self._waits[wanted.key] = progress.keep_waiting(verdict.waiting)
         attempt.tell_changes()
         conditions: tuple[Condition, ...] = ()
-        if progress.stage.awaits == "healthy":
+        if progress.awaits == "healthy":
             conditions = (Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress),)
         delay = plan_next_look(progress, wanted, verdict, lives, attempt.applier.ownership, now)
         return attempt.report_waiting(delay, verdict.waiting, *conditions)
@@ -369,7 +396,7 @@ class KustomizationReconciler:
     async def finalize(self, wanted: Kustomization) -> None:
         self._memory.pop(wanted.key, None)
         self._waits.pop(wanted.key, None)
-        refs = _parse_inventory(wanted.status)
+        refs = parse_inventory(wanted.status)
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
         if why := await self.targets.explain_loss(wanted):
@@ -398,7 +425,8 @@ class KustomizationReconciler:
         asked = wanted.metadata.deletion_timestamp
         waited = (self.platform.clock.now() - asked).total_seconds() if asked else 0.0
         if waited < get_timeout(wanted.spec):
-            raise TransientError(f"waiting for termination of {', '.join(left)}", reason="Progressing", retry_after=2.0)
+            text = f"waiting for termination of {', '.join(left)}"
+            raise TransientError(text, reason="Progressing", retry_after=2.0).record_as("None", {})
         text = "failed to wait for resources termination"
         self.platform.events.emit(wanted, "Warning", "ReconciliationFailed", f"{text}: {', '.join(left)}", {})
 
@@ -406,7 +434,8 @@ class KustomizationReconciler:
 def _make_unready(wanted: Kustomization, message: str) -> TransientError:
     """Return an error without an Event, as nobody did anything wrong; the source's change wakes us."""
     delay = get_retry_interval(wanted.spec)
-    return TransientError(message, reason="ArtifactFailed", retry_after=delay).record_as("None", {})
+    error = TransientError(message, reason="ArtifactFailed", retry_after=delay).record_as("None", {})
+    return error.carry(wanted.status, Condition(type="Reconciling", status="False"))
 
 
 def _about(wanted: Kustomization) -> Mapping[str, str]:
@@ -421,29 +450,8 @@ def _make_identity(attempt: Attempt) -> Identity:
     return Identity(target, metadata.uid, metadata.generation, revision, asked, variables)
 
 
-def _make_overlay(wanted: Kustomization) -> Overlay:
-    spec = wanted.spec
-    lists = {
-        "images": msgspec.to_builtins(spec.images),
-        "patches": msgspec.to_builtins(spec.patches),
-        "components": list(spec.components),
-    }
-    return Overlay(
-        namespace=spec.target_namespace or "",
-        name_prefix=spec.name_prefix or "",
-        name_suffix=spec.name_suffix or "",
-        fields=tuple((name, items) for name, items in lists.items() if items),
-    )
-
-
-def _mark(manifest: Manifest, ownership: Ownership, common: CommonMetadata | None) -> Manifest:
-    """Return `manifest` with the owner's mark, and the common metadata, which wins."""
-    manifest = ownership.add_mark(manifest)
-    return add_metadata(manifest, common.labels, common.annotations) if common else manifest
-
-
 def _compute_fingerprint(plan: SyncPlan) -> str:
-    return _hash((action.manifest, action.create_only, action.take_over) for action in plan.actions)
+    return _hash((one.manifest, one.create_only, one.take_over, one.ignored) for one in plan.actions)
 
 
 def _hash(items: Iterable[object]) -> str:
@@ -453,18 +461,6 @@ def _hash(items: Iterable[object]) -> str:
         digest.update(b"," * bool(number) + msgspec.json.encode(item, order="deterministic"))
     digest.update(b"]")
     return digest.hexdigest()
-
-
-def _list_entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:
-    return stored.entries if stored is not None else ()
-
-
-def _parse_inventory(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
-    """Parse the inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
-    try:
-        return tuple(inventory.parse_id(entry.id, entry.v) for entry in _list_entries(status.inventory))
-    except ValueError as error:
-        raise StalledError(f"status.inventory: {error}: take it out (kubectl edit --subresource=status)") from None
 
 
 def _deletes(wanted: Kustomization) -> bool:

@@ -57,7 +57,7 @@ class Targets:
                 if kubeconfig is None:
                     raise
                 raise TargetUnusable(str(error), retry_after=delay) from None
-            yield Applier(target.cluster, self.clock, ownership, target.id)
+            yield Applier(target.cluster, self.clock, ownership, target.id, force=wanted.spec.force)
 
     async def explain_loss(self, wanted: Kustomization) -> str:
         """Explain why nobody can prune any more: what it was applied with is gone, or never was; "" else."""

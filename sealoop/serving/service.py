@@ -20,6 +20,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.git.reading import Limits as GitLimits
 from gitops_core.adapters.kubernetes import KubernetesClusters
@@ -175,6 +176,7 @@ async def open_ports(
     limits = BuildLimits(policy.build_seconds, policy.build_memory, policy.build_output)
     return Ports(
         renderer=Kustomize(limits=limits, builds=policy.builds, compute=compute),
+        expressions=SandboxedExpressions(),
         registry=registry,
         reader=reader,
         catalog=catalog,

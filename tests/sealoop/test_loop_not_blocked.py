@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.git.reading import ANSWER_SECONDS
 from gitops_core.adapters.git.remote import MirrorRemote
@@ -138,7 +139,7 @@ async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
         with closing(Threads(metrics)) as compute, closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
             world = World(cluster, repository, registry, catalog, compute)
             providers = make_provider_factories(clock, compute)
-            ports = Ports(Kustomize(compute=compute), registry, registry, catalog, providers)
+            ports = Ports(Kustomize(compute=compute), SandboxedExpressions(), registry, registry, catalog, providers)
             work = asyncio.create_task(
                 run(
                     cluster=cluster,

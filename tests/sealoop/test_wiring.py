@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
@@ -53,7 +54,9 @@ async def wired(tmp_path: Path, local_cluster: LocalCluster) -> tuple[Controller
     async with OciRegistry() as registry:
         with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
             reader, providers = RegistryReader(registry), make_provider_factories(clock)
-            return make_controllers(platform, Ports(Kustomize(), registry, reader, catalog, providers))
+            return make_controllers(
+                platform, Ports(Kustomize(), SandboxedExpressions(), registry, reader, catalog, providers)
+            )
 
 
 def test_every_kind_is_reconciled_by_exactly_one_controller(wired: tuple[Controller[Any], ...]) -> None:

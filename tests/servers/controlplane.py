@@ -9,6 +9,7 @@ No part is pretended but the container runtime. RBAC is on; nothing of the devel
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import re
@@ -131,6 +132,11 @@ class ControlPlane:
     _served: dict[str, tuple[str, str]] = field(default_factory=dict)
     _workloads: bool = False
     _crds: bool = False
+
+    @property
+    def ca_data(self) -> str:
+        """The authority's certificate, as kubeconfigs hold it."""
+        return base64.b64encode(self.ca.read_bytes()).decode()
 
     def call(
         self,

@@ -22,6 +22,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
@@ -269,6 +270,7 @@ class History:
         mortal_catalog = Mortal(catalog, "disk", life, lambda deed: CatalogUnavailable(f"{deed}: the disk is full"))
         ports = Ports(
             renderer=Kustomize(),
+            expressions=SandboxedExpressions(),
             registry=mortal_registry,
             reader=mortal_registry,
             catalog=mortal_catalog,

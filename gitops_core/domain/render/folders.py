@@ -31,6 +31,7 @@ from gitops_core.domain.render.kustomizations import (
     write_json,
 )
 from gitops_core.domain.render.manifests import Malformed, read_documents
+from gitops_core.domain.render.scalars import resolve_old
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Tree
 
@@ -70,9 +71,11 @@ def list_manifests(paths: Collection[str]) -> tuple[str, ...]:
 
 
 def find_kustomization(paths: Collection[str], folder: str) -> str | None:
-    """Return the path of the folder's kustomization file, or None."""
-    candidates = (posixpath.join(folder, name) for name in NAMES)
-    return next((path for path in candidates if path in paths), None)
+    """Return the path of the folder's kustomization file, or None. Raises ManifestInvalid: there are several."""
+    found = [path for name in NAMES if (path := posixpath.join(folder, name)) in paths]
+    if len(found) > 1:
+        raise ManifestInvalid(f"{folder or '.'} has several kustomization files, {' and '.join(found)}: keep one")
+    return found[0] if found else None
 
 
 def is_plain(paths: Collection[str]) -> bool:
@@ -181,7 +184,7 @@ def gather_build(files: Tree, folder: str, top: Mapping[str, Any], token: str) -
     """
     build = Build(token, documents={folder: top})
     build.name(folder)
-    known = _list_folders(files)
+    known = list_folders(files)
     for here in build.folders:  # which grows meanwhile
         path = find_kustomization(files, here) or posixpath.join(here, NAMES[0])
         if here not in build.documents:
@@ -305,9 +308,9 @@ def _check(data: bytes, place: str) -> None:
 
 
 def read_kustomization(files: Mapping[str, bytes], path: str) -> Mapping[str, Any]:
-    """Decode the kustomization file. Raises ManifestInvalid."""
+    """Decode the kustomization file, with YAML 1.1's booleans, as kustomize does. Raises ManifestInvalid."""
     try:
-        found = [document for _, document in read_documents(files[path]) if document is not None]
+        found = [document for _, document in read_documents(files[path], meaning=resolve_old) if document is not None]
     except Malformed as error:
         raise ManifestInvalid(f"failed to decode {path}: line {error.line}: {error.problem}") from None
     if not found:
@@ -326,7 +329,7 @@ def _read_folder(files: Tree, folder: str) -> Mapping[str, Any]:
     return read_kustomization(files, path)
 
 
-def _list_folders(paths: Collection[str]) -> frozenset[str]:
+def list_folders(paths: Collection[str]) -> frozenset[str]:
     return frozenset({"", *(parent for path in paths for parent in _list_parents(path))})
 
 

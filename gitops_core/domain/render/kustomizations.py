@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.errors import ManifestInvalid
+from gitops_core.schema.formats import write_number
 
 
 class Role(Enum):
@@ -170,6 +171,49 @@ _PLUGINS: Mapping[str, Mapping[str, Shape]] = {
         "targetFilePath": Role.FILE,
     },
 }
+
+
+def write_texts(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write numbers and booleans as texts where kustomize wants texts, as Flux does with the kustomization it builds.
+
+    In those that this one uses they stay, and kustomize refuses them.
+
+    >>> dict(write_texts({"commonLabels": {"a": True, "b": 1.50}, "images": [{"name": "web", "newTag": 2}]}))
+    {'commonLabels': {'a': 'true', 'b': '1.5'}, 'images': [{'name': 'web', 'newTag': '2'}]}
+
+    Source: fluxcd/pkg, kustomize (generator): sigs.k8s.io/yaml converts a scalar to the text that a field wants.
+    """
+    written = dict(document)
+    for name in ("namePrefix", "nameSuffix", "namespace", "commonLabels", "commonAnnotations"):
+        if name in written:
+            written[name] = _write_text(written[name])
+    for name, fields in _TEXTS_OF_ITEMS.items():
+        if isinstance(items := written.get(name), list):
+            written[name] = [_write_fields(item, fields) for item in items]
+    return written
+
+
+_TEXTS_OF_ITEMS = {"images": ("name", "newName", "newTag", "digest"), "labels": ("pairs",)}
+
+
+def _write_fields(item: Any, fields: Collection[str]) -> Any:
+    if not isinstance(item, dict):
+        return item
+    return {name: _write_text(value) if name in fields else value for name, value in item.items()}
+
+
+def _write_text(value: Any) -> Any:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            return write_number(value)
+        case dict():
+            return {name: _write_text(inner) for name, inner in value.items()}
+        case _:
+            return value
 
 
 def rewrite_kustomization(document: Mapping[str, Any], visit: Visit) -> Mapping[str, Any]:

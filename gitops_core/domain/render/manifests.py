@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from gitops_core.domain.render.scalars import resolve
+from gitops_core.domain.render.scalars import Scalar, resolve
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Manifest, ObjectRef
 
@@ -149,8 +149,14 @@ def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
                 yield manifest
 
 
-def read_documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[int, Any]]:
-    """Read the documents of a YAML stream, each with the line it begins at; None for an empty one."""
+def read_documents(
+    data: bytes, count: _Count | None = None, meaning: Callable[[str], Scalar] = resolve
+) -> Iterator[tuple[int, Any]]:
+    """Read the documents of a YAML stream, each with the line it begins at; None for an empty one.
+
+    Args:
+        meaning: what a plain scalar means that is a value (scalars.py).
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -163,7 +169,7 @@ def read_documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[i
             if not loader.check_node():
                 return
             node: Any = loader.get_node()
-            value, nodes = _Construction().build(node)
+            value, nodes = _Construction(meaning).build(node)
             count.end_document(nodes)
             yield node.start_mark.line + 1, value
     except yaml.MarkedYAMLError as error:
@@ -176,7 +182,8 @@ def read_documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[i
 class _Construction:
     """Makes one document's values; aliases share them."""
 
-    def __init__(self) -> None:
+    def __init__(self, meaning: Callable[[str], Scalar]) -> None:
+        self.meaning = meaning
         self.made: dict[int, tuple[Any, int]] = {}
         self.open: set[int] = set()
         self.merged = 0
@@ -184,7 +191,7 @@ class _Construction:
     def build(self, node: yaml.Node) -> tuple[Any, int]:
         """Build the value; return it, and how many nodes it is when written out."""
         if isinstance(node, yaml.ScalarNode):
-            return _read_scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
+            return _read_scalar(node, self.meaning), 1 + len(node.value) // CHARACTERS_OF_A_NODE
         if id(node) in self.made:
             return self.made[id(node)]
         if id(node) in self.open:
@@ -231,7 +238,7 @@ def _merge(merged: dict[str, Any], value: Any, key: yaml.Node) -> None:
 
 
 def _read_key(node: yaml.Node) -> str:
-    value = _read_scalar(node) if isinstance(node, yaml.ScalarNode) else None
+    value = _read_scalar(node, resolve) if isinstance(node, yaml.ScalarNode) else None
     if not isinstance(value, str):
         raise Malformed(
             _get_line(node), f"mapping key {node.value if value is not None else '?'} is not a string: quote it"
@@ -239,12 +246,12 @@ def _read_key(node: yaml.Node) -> str:
     return value
 
 
-def _read_scalar(node: yaml.ScalarNode) -> Any:
+def _read_scalar(node: yaml.ScalarNode, meaning: Callable[[str], Scalar]) -> Any:
     text: str = node.value
     try:
         match node.tag.removeprefix(_CORE):
             case "!plain" | "!":
-                return resolve(text) if node.tag == _PLAIN else text
+                return meaning(text) if node.tag == _PLAIN else text
             case "int" | "float" | "bool" | "null" | "timestamp":
                 return resolve(text)
             case "binary":

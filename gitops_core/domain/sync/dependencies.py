@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gitops_core.api import Kustomization
+from gitops_core.domain.health.expressions import Evaluation, ExpressionInvalid, Question
 from gitops_core.meta import ObjectKey
+from gitops_core.schema import make_manifest
 
 
 class SourceName(NamedTuple):
@@ -74,11 +76,31 @@ def tell_cycle(cycle: Sequence[ObjectKey]) -> str:
     return " -> ".join(key.name if is_local else str(key) for key in cycle)
 
 
-def explain_unready(wanted: Kustomization, key: ObjectKey, dependency: Kustomization | None, revision: str) -> str:
+def explain_absence(key: ObjectKey) -> str:
+    return f"dependency '{key}' not found: kustomizations.kustomize.toolkit.fluxcd.io \"{key.name}\" not found"
+
+
+def ask(wanted: Kustomization, expression: str, dependency: Kustomization) -> Question:
+    """Return what `readyExpr` asks, in the place of the rules above."""
+    data = {"self": make_manifest(wanted), "dep": make_manifest(dependency)}
+    return Question(expression, tuple(data), data, checked=True)
+
+
+def explain_answer(key: ObjectKey, expression: str, answer: Evaluation) -> str:
+    """Explain why the dependency does not count as ready; "" when it does.
+
+    Raises:
+        ExpressionInvalid: the expression does not compile, or is no condition.
+    """
+    if answer.invalid:
+        raise ExpressionInvalid(f"readyExpr of dependency '{key}', {expression!r}, is no valid CEL: {answer.invalid}")
+    if answer.failed:
+        return f"dependency '{key}' is not ready: its readyExpr has no value yet: {answer.failed}"
+    return "" if answer.value else f"dependency '{key}' is not ready according to readyExpr eval"
+
+
+def explain_unready(wanted: Kustomization, key: ObjectKey, dependency: Kustomization, revision: str) -> str:
     """Explain why `wanted` may not be applied at `revision` yet; "" when it may, as far as this dependency goes."""
-    if dependency is None:
-        kinds = "kustomizations.kustomize.toolkit.fluxcd.io"
-        return f"dependency '{key}' not found: {kinds} \"{key.name}\" not found"
     if dependency.metadata.generation != dependency.status.observed_generation or not dependency.status.is_ready:
         return f"dependency '{key}' is not ready"
     if get_source_name(dependency) == get_source_name(wanted) and dependency.status.last_applied_revision != revision:

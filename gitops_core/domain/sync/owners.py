@@ -1,6 +1,6 @@
 """Who owns objects: a Kustomization, by two labels. Another kind of owner is another function here.
 
-spec.commonMetadata wins over the labels, too. The directives, in the manifest or set by hand in the cluster:
+No spec.commonMetadata takes these labels away. The directives, in the manifest or set by hand in the cluster:
 
     kustomize.toolkit.fluxcd.io/reconcile: disabled     neither applied nor pruned
     kustomize.toolkit.fluxcd.io/ssa: Override           the default
@@ -8,6 +8,7 @@ spec.commonMetadata wins over the labels, too. The directives, in the manifest o
                                      IfNotPresent       created, never changed
                                      Ignore             neither applied nor pruned
     kustomize.toolkit.fluxcd.io/prune: disabled         never pruned
+    kustomize.toolkit.fluxcd.io/force: enabled          deleted and made anew where fields of it cannot be changed
 
 Source: Flux, kustomize-controller.
 """
@@ -23,13 +24,14 @@ MANAGER = "kustomize-controller"
 KUSTOMIZE = "kustomize.toolkit.fluxcd.io"
 OWNER_NAME = f"{KUSTOMIZE}/name"
 OWNER_NAMESPACE = f"{KUSTOMIZE}/namespace"
-RECONCILE, SSA, PRUNE = (f"{KUSTOMIZE}/{name}" for name in ("reconcile", "ssa", "prune"))
+RECONCILE, SSA, PRUNE, FORCE = (f"{KUSTOMIZE}/{name}" for name in ("reconcile", "ssa", "prune", "force"))
 DIRECTIVES = Directives(
     excluded=((RECONCILE, "disabled"), (SSA, "Ignore")),
     create_only=((SSA, "IfNotPresent"),),
     shared=((SSA, "Merge"),),
     kept=((PRUNE, "disabled"),),
-    others=tuple(f"{KUSTOMIZE}/{name}" for name in ("force", "substitute", "decrypt")),
+    forced=((FORCE, "enabled"),),
+    others=tuple(f"{KUSTOMIZE}/{name}" for name in ("substitute", "decrypt")),
 )
 
 

@@ -27,6 +27,7 @@ class Directives:
     create_only: created, and never changed.
     shared: other managers keep their fields.
     kept: never pruned.
+    forced: deleted and made anew where fields of it cannot be changed.
     others: names that are read elsewhere, and are not taken from who set them either.
     """
 
@@ -34,11 +35,12 @@ class Directives:
     create_only: Settings = ()
     shared: Settings = ()
     kept: Settings = ()
+    forced: Settings = ()
     others: tuple[str, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
-        settings = (*self.excluded, *self.create_only, *self.shared, *self.kept)
+        settings = (*self.excluded, *self.create_only, *self.shared, *self.kept, *self.forced)
         return frozenset(name for name, _ in settings) | frozenset(self.others)
 
 
@@ -89,6 +91,10 @@ class Ownership:
             if not fieldmanagers.applies_metadata(live, name, self.manager)
         )
         return _says(live, tuple(foreign))
+
+    def is_forced(self, wanted: Manifest, live: Manifest) -> bool:
+        """Return whether one of the two asks for the object to be made anew where it cannot be changed."""
+        return _says(wanted, self.directives.forced) or _says(live, self.directives.forced)
 
     def may_hide_directives(self, wanted: Manifest) -> bool:
         """Return whether applying the manifest would replace a directive by which others have the object left alone."""

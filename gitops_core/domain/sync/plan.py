@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gitops_core.domain.sync import inventory, stages
+from gitops_core.domain.sync.ignoring import IgnoreRules, Pointer
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.prunelimit import DEFAULT_LIMIT, PruneGuarded, PruneLimit
 from gitops_core.meta import Manifest, ObjectRef
 
 NAMED = 5  # objects that a refusal names
+
+
+NOTHING_IGNORED = IgnoreRules()
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class Action:
     Attributes:
         create_only: leave the object alone when it exists.
         take_over: fields that kubectl owns become ours, so that what the manifest does not say goes away.
+        ignored: fields of the manifest that are left as they are where the object is there.
     """
 
     ref: ObjectRef
     manifest: Manifest
     create_only: bool = False
     take_over: bool = True
+    ignored: tuple[Pointer, ...] = ()
 
 
 Awaited = Literal["served", "healthy"]
@@ -78,6 +84,7 @@ def plan_sync(
     prune: bool,
     limit: PruneLimit = DEFAULT_LIMIT,
     confirmed: bool = False,
+    ignore: IgnoreRules = NOTHING_IGNORED,
 ) -> SyncPlan:
     """Decide how the cluster becomes what `wanted` says.
 
@@ -88,6 +95,7 @@ def plan_sync(
         prune: whether objects that are wanted no more are deleted; else they are only forgotten.
         limit: how many may be deleted.
         confirmed: a person has said that whatever is deleted is meant to be.
+        ignore: which fields are left alone.
 
     Raises:
         PruneGuarded: nothing is wanted and something is known, or more would be deleted than `limit` allows.
@@ -104,7 +112,7 @@ def plan_sync(
     *first, last = stages.plan_stages(applied) or ((),)
 
     def plan_actions(refs: Iterable[ObjectRef]) -> tuple[Action, ...]:
-        return tuple(_plan_action(ref, manifests[ref], ownership) for ref in refs)
+        return tuple(_plan_action(ref, manifests[ref], ownership, ignore) for ref in refs)
 
     return SyncPlan(
         stages=(*(Stage(plan_actions(refs)) for refs in first), Stage(plan_actions(last), "healthy")),
@@ -126,10 +134,11 @@ def _check_prune(stale: Sequence[ObjectRef], known: int, limit: PruneLimit, *, i
         raise PruneGuarded(f"{len(stale)} of {known} applied objects would be deleted, {limit}: {named}")
 
 
-def _plan_action(ref: ObjectRef, manifest: Manifest, ownership: Ownership) -> Action:
+def _plan_action(ref: ObjectRef, manifest: Manifest, ownership: Ownership, ignore: IgnoreRules) -> Action:
     return Action(
         ref,
         manifest,
         create_only=ownership.is_create_only(manifest),
         take_over=not ownership.is_shared(manifest),
+        ignored=ignore.list_pointers(manifest),
     )

@@ -7,6 +7,7 @@ The same answer feeds the apply, whoever shows a plan, and whoever compares a cl
     configured    as it is                  as it will be, before kubectl's fields are taken over
     unchanged     as it is                  the same
     skipped       as it is                  the same
+    replaced      as it is                  None: it is deleted, and made anew
     None          as it is; None: not read  as it will be; None: not tried
 
 None as a change says that only the apply tells: an object that is there was tried and not read, or read and not tried.
@@ -26,7 +27,7 @@ from gitops_core.domain.sync.plan import Action
 from gitops_core.domain.sync.takeover import make_takeover_patch
 from gitops_core.meta import Manifest, ObjectRef
 
-Change = Literal["created", "configured", "unchanged", "skipped"]
+Change = Literal["created", "configured", "unchanged", "skipped", "replaced"]
 CHANGES = ("created", "configured")
 
 
@@ -58,7 +59,7 @@ class Prediction:
     @property
     def base(self) -> Manifest | None:
         """Return what the apply starts from, if known: a trial's answer has the versions of the live object."""
-        if self.change == "created":
+        if self.change in ("created", "replaced"):
             return None
         return self.live if self.predicted is None else _drop_times(self.live or self.predicted)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gitops_core.api import Kustomization
 from gitops_core.domain.health.kstatus import Health, expires, judge_health
@@ -58,6 +58,7 @@ class Progress:
         number: of the stage, from 0.
         awaited: what of the stage is waited for: only that is read again. None before it is carried out.
         awaited_since: when that was looked at first.
+        clearing: whether that is what has to go first, to be made anew.
     """
 
     identity: Identity
@@ -71,10 +72,16 @@ class Progress:
     number: int = 0
     awaited: tuple[ObjectRef, ...] | None = None
     awaited_since: float = 0.0
+    clearing: bool = False
 
     @property
     def stage(self) -> Stage:
         return self.plan.stages[self.number]
+
+    @property
+    def awaits(self) -> Literal["gone", "served", "healthy"]:
+        """Return what is to become of those that are awaited."""
+        return "gone" if self.clearing else self.stage.awaits
 
     @property
     def is_last(self) -> bool:
@@ -93,6 +100,10 @@ class Progress:
         """Begin to wait for these, as the stage is carried out."""
         return replace(self, awaited=tuple(refs), awaited_since=now)
 
+    def begin_clearing(self, refs: Iterable[ObjectRef], now: float) -> Progress:
+        """Begin to wait until these are gone; then the stage is carried out."""
+        return replace(self.begin_waiting(refs, now), clearing=True)
+
     def keep_waiting(self, refs: Iterable[ObjectRef]) -> Progress:
         """Keep waiting for these until another look: what was known of the next stages is old by then."""
         reopened = {ref: prediction.reopen() for ref, prediction in self.predictions.items()}
@@ -104,7 +115,7 @@ class Progress:
     def repeat_stage(self, gone: Collection[ObjectRef]) -> Progress:
         """Repeat the stage: those that went away while they were waited for have to be applied again."""
         fresh = {ref: Prediction(self.predictions[ref].action, "created") for ref in gone}
-        return replace(self, predictions={**self.predictions, **fresh}, awaited=None)
+        return replace(self, predictions={**self.predictions, **fresh}, awaited=None, clearing=False)
 
     def drop_objects(self) -> Progress:
         """Drop all but what the wait for health needs, which may be long."""
@@ -137,15 +148,24 @@ def _has_come(state: Health) -> bool:
     return state.status in ("Current", "Failed")
 
 
-def judge(progress: Progress, lives: Lives, unserved: Mapping[ObjectRef, Kind], now: datetime) -> Verdict:
+def judge(
+    progress: Progress,
+    lives: Lives,
+    unserved: Mapping[ObjectRef, Kind],
+    now: datetime,
+    judged: Mapping[ObjectRef, Health] = {},
+) -> Verdict:
     """Judge what has come of what a stage awaits.
 
     Args:
+        judged: the health of those that have a rule of their own.
         lives: what is awaited, as it is now.
         unserved: kinds that definitions among them define, and that are not served yet.
     """
-    states = {ref: judge_health(lives.get(ref), now) for ref in progress.awaited or ()}
-    if progress.stage.awaits == "served":
+    if progress.awaits == "gone":
+        return _judge_clearing(progress, lives)
+    states = {ref: judged.get(ref) or judge_health(lives.get(ref), now) for ref in progress.awaited or ()}
+    if progress.awaits == "served":
         gone = tuple(ref for ref, state in states.items() if state.status == "NotFound")
         soon = tuple(ref for ref in unserved if states[ref].status == "Current")
         coming = {ref: Health("InProgress", f"{kind} is not served yet") for ref, kind in unserved.items()}
@@ -160,6 +180,23 @@ def judge(progress: Progress, lives: Lives, unserved: Mapping[ObjectRef, Kind], 
         if state.status != "Current" and not (state.status == "NotFound" and ref.identity in expiring)
     }  # a finished Job that its time to live removed is fine
     return Verdict(waiting, {ref: state for ref, state in waiting.items() if state.status == "Failed"}, (), ())
+
+
+def _judge_clearing(progress: Progress, lives: Lives) -> Verdict:
+    """Judge whether all that is to be made anew has gone: only then is any of it made."""
+    waiting: dict[ObjectRef, Health] = {}
+    for ref in progress.awaited or ():
+        old, live = progress.predictions[ref].live, lives.get(ref)
+        if old is not None and live is not None and live["metadata"]["uid"] == old["metadata"]["uid"]:
+            waiting[ref] = Health("Terminating", tell_holders(live))
+    gone = () if waiting else tuple(progress.awaited or ())
+    return Verdict(waiting, {}, gone, ())
+
+
+def tell_holders(live: Manifest) -> str:
+    """Tell what keeps an object that is being deleted."""
+    finalizers = live["metadata"].get("finalizers") or ()
+    return f"held by the finalizers {', '.join(finalizers)}" if finalizers else "it is being deleted"
 
 
 def choose_targets(wanted: Kustomization, progress: Progress, ownership: Ownership) -> tuple[ObjectRef, ...]:
@@ -178,14 +215,20 @@ def choose_targets(wanted: Kustomization, progress: Progress, ownership: Ownersh
     return tuple(ref for ref in refs if (ref.kind.kind, ref.key) != (wanted.KIND.kind, wanted.key))
 
 
-def tell_states(states: Mapping[ObjectRef, Health]) -> str:
-    """Tell how each object is, in kstatus' words.
+def tell_states(states: Mapping[ObjectRef, Health], causes: Mapping[ObjectRef, str] = {}) -> str:
+    """Tell how each object is, in kstatus' words, and what keeps it where that is known.
 
     >>> ref = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
     >>> tell_states({ref: Health("InProgress", "Ready: 0/1")})
     "[Deployment/shop/web status: 'InProgress']"
+    >>> tell_states({ref: Health("InProgress", "")}, {ref: "container main of Pod web-7d9f: ImagePullBackOff"})
+    "[Deployment/shop/web status: 'InProgress': container main of Pod web-7d9f: ImagePullBackOff]"
     """
-    return f"[{', '.join(f'{ref} status: {state.status!r}' for ref, state in states.items())}]"
+    whys = {ref: state.message for ref, state in states.items() if state.status == "Unknown"} | dict(causes)
+    told = (
+        f"{ref} status: {state.status!r}" + f": {whys.get(ref)}" * bool(whys.get(ref)) for ref, state in states.items()
+    )
+    return f"[{', '.join(told)}]"
 
 
 def plan_next_look(

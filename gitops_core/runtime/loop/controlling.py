@@ -224,8 +224,8 @@ class ControllerLoop(Generic[R]):
         FENCE.set(self._around.fence)
         while (key := await self.queue.get()) is not None:
             self._measure_queue()
-            await asyncio.sleep(0)  # a look that never waits must not keep the lease from being renewed
             run = self._running[key] = _Run(self._observer.mark())
+            await asyncio.sleep(0)  # a look that never waits must not keep the lease from being renewed
             token = WRITTEN.set(run.written)
             try:
                 await self._look(key, run)
@@ -240,16 +240,18 @@ class ControllerLoop(Generic[R]):
     def _end(self, key: ObjectKey, run: _Run) -> None:
         del self._running[key]
         named = self._index.list_references(key)
+        everywhere = ObjectKey("*", "*")
+
+        def is_named(ref: ObjectRef) -> bool:
+            wider = (ref, _widen(ref), ObjectRef(ref.kind, everywhere))
+            return any(one in named for one in wider) or self._observer.names(key, ref)
+
         written = {ref: version for (target, ref), version in run.written.items() if target == OWN}
-        self._written[key] = {
-            ref: version
-            for ref, version in written.items()
-            if ref in named or _widen(ref) in named or self._observer.names(key, ref)
-        }
+        self._written[key] = {ref: version for ref, version in written.items() if is_named(ref)}
         if key not in self._informer.objects:
             self._forget(key)  # it went while it was looked at
-        elif any(not _is_explained(version, written.get(ref)) for ref, version in run.causes.items()):
-            self._add(key)
+        elif any(not _is_explained(version, written.get(ref)) for ref, version in run.causes.items() if is_named(ref)):
+            self._add(key)  # what it names no more concerns it no more
         self.queue.give_back(key)
 
     async def _look(self, key: ObjectKey, run: _Run) -> None:

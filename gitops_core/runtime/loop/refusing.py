@@ -14,7 +14,7 @@ from gitops_core.schema import find_unsupported
 
 
 def refuse_unsupported(
-    wanted: Resource, harmless: Collection[str], acts_on: Mapping[str, Collection[object]] = {}
+    wanted: Resource, harmless: Collection[str] = (), acts_on: Mapping[str, Collection[object]] = {}
 ) -> None:
     """Raise StalledError if a field is set that we do not act on and cannot do without.
 

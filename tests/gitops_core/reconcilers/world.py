@@ -10,6 +10,7 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 
 from gitops_core import component
+from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
@@ -27,6 +28,7 @@ from gitops_core.schema import make_crd
 from tests.simulation.fakes.git import FakeGit, FakeRepository
 from tests.simulation.loop import SeededChance, VirtualClock
 
+DEFAULT_SETTINGS = Settings()
 URL = "http://git.example.com/team/fleet.git"
 CONFIG_MAP, DEPLOYMENT, EVENT = Kind("", "v1", "ConfigMap"), Kind("apps", "v1", "Deployment"), Kind("", "v1", "Event")
 
@@ -36,6 +38,7 @@ class Counted(Forwarding):
 
     Attributes:
         refusals: an error to answer a real apply or delete of an object of that name with.
+        trials: an error to answer a dry run with, by (method, object).
         conflicts: an error to answer a patch of an object of that name with.
         meanwhile: what somebody else does right before such a request, once, by (method, object).
         answers: what is made of the answer to such a request, by (method, object).
@@ -45,6 +48,7 @@ class Counted(Forwarding):
         super().__init__(inner)
         self.requests: list[tuple[str, str, bool]] = []
         self.refusals: dict[str, ClusterError] = {}
+        self.trials: dict[tuple[str, str], ClusterError] = {}
         self.conflicts: dict[str, ClusterError] = {}
         self.meanwhile: dict[tuple[str, str], Callable[[], Awaitable[object]]] = {}
         self.answers: dict[tuple[str, str], Callable[[Any], Any]] = {}
@@ -54,6 +58,8 @@ class Counted(Forwarding):
         self.requests.append((name, about, request.dry_run))
         if not request.dry_run and (deed := self.meanwhile.pop((name, about), None)) is not None:
             await deed()
+        if request.dry_run and (name, about) in self.trials:
+            raise self.trials[name, about]
         if name in ("apply", "delete") and not request.dry_run and about in self.refusals:
             raise self.refusals[about]
         if name == "patch" and about in self.conflicts:
@@ -88,8 +94,8 @@ class World:
 
     controllers: tuple[Controller[Any], ...]
 
-    def __init__(self, operator: Policy = DEFAULT_POLICY) -> None:
-        self.operator = operator
+    def __init__(self, operator: Policy = DEFAULT_POLICY, settings: Settings = DEFAULT_SETTINGS) -> None:
+        self.operator, self.settings = operator, settings
         self.clock = VirtualClock()
         self.local = LocalCluster.open(None, self.clock, SeededChance(1))
         self.cluster = Counted(self.local)
@@ -129,7 +135,7 @@ class World:
                 clock=self.clock,
                 chance=SeededChance(2),
                 assemble=self._assembled,
-                settings=Settings(),
+                settings=self.settings,
                 stop=halt,
                 metrics=Metrics(CollectorRegistry()),
                 health=Health(),
@@ -143,7 +149,7 @@ class World:
             await task
 
     def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
-        self.controllers = component.make_controllers(platform, Kustomize(), self.sources)
+        self.controllers = component.make_controllers(platform, Kustomize(), SandboxedExpressions(), self.sources)
         return self.controllers
 
     async def put(self, kind: type[GitRepository | Kustomization], name: str, **spec: Any) -> Manifest:

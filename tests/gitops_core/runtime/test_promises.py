@@ -113,6 +113,33 @@ async def test_a_change_between_the_read_and_the_watch_wakes() -> None:
     assert read == ["b 1", "a 1", "a 2"]
 
 
+@pytest.mark.parametrize("still_named", [False, True])
+@in_virtual_time
+async def test_a_change_during_a_look_wakes_only_who_names_the_object_after_it(still_named: bool) -> None:
+    """A Job that is gone as soon as it is done must not be made anew by who has just seen it done."""
+
+    world = World()
+
+    async def script(wanted: Widget, platform: Platform) -> Outcome:
+        looks.append(platform.clock.monotonic())
+        await platform.clock.sleep(2.0)
+        names = len(looks) <= 2 or still_named
+        return outcome(wanted, None, watch=frozenset({ref(Gadget, "part")} if names else ()))
+
+    looks: list[float] = []
+    await world.install()
+    await world.put(Gadget, "part", size=1)
+    await world.put(Widget, "a", size=1)
+    async with world.process(controller(script)):
+        await asyncio.sleep(5)  # it has looked twice: nobody knew when the object changed last
+        await world.put(Gadget, "part", size=2)  # which has it look again
+        await asyncio.sleep(1)
+        await world.local.delete(ref(Gadget, "part"))  # in the middle of that
+        await asyncio.sleep(10)
+
+    assert len(looks) == (4 if still_named else 3)
+
+
 @in_virtual_time
 async def test_an_edit_begins_the_back_off_anew() -> None:
     world, diary = World(), Diary(lambda wanted: TransientError("away"))

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.api import Kustomization
-from gitops_core.domain.sync.dependencies import explain_unready, find_cycle, tell_cycle
+from gitops_core.domain.health.expressions import Evaluation, ExpressionInvalid
+from gitops_core.domain.sync.dependencies import (
+    ask,
+    explain_absence,
+    explain_answer,
+    explain_unready,
+    find_cycle,
+    tell_cycle,
+)
 from gitops_core.meta import ObjectKey
 from gitops_core.schema import read_manifest
 
@@ -103,7 +111,36 @@ def test_a_namespace_that_is_said_and_one_that_is_not_make_one_source() -> None:
 
 
 def test_a_dependency_that_is_not_there_is_named() -> None:
-    why = explain_unready(kustomization("apps"), key("base"), None, "main@sha1:" + "a" * 40)
+    why = explain_absence(key("base"))
 
     kinds = "kustomizations.kustomize.toolkit.fluxcd.io"
     assert why == f"dependency 'default/base' not found: {kinds} \"base\" not found"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (Evaluation(True), ""),
+        (Evaluation(False), "dependency 'default/base' is not ready according to readyExpr eval"),
+        (Evaluation(failed="no x"), "dependency 'default/base' is not ready: its readyExpr has no value yet: no x"),
+    ],
+)
+def test_an_expression_decides_in_the_place_of_the_rules(answer: Evaluation, why: str) -> None:
+    assert explain_answer(key("base"), "dep.x", answer) == why
+
+
+def test_an_expression_that_does_not_compile_stalls() -> None:
+    why = "readyExpr of dependency 'default/base', 'dep.x ==', is no valid CEL: bad"
+    with pytest.raises(ExpressionInvalid, match=why):
+        explain_answer(key("base"), "dep.x ==", Evaluation(invalid="bad"))
+
+
+def test_an_expression_sees_both_as_the_api_server_shows_them() -> None:
+    base, apps = kustomization("base"), kustomization("apps")
+
+    question = ask(apps, "dep.metadata.name == 'base'", base)
+
+    assert question.data is not None
+    assert (question.names, question.checked) == (("self", "dep"), True)
+    assert [question.data[name]["metadata"]["name"] for name in ("self", "dep")] == ["apps", "base"]
+    assert question.data["dep"]["apiVersion"] == "kustomize.toolkit.fluxcd.io/v1"
