@@ -29,7 +29,7 @@ import msgspec
 
 from gitops_core.adapters.git.keyfiles import TooSlow, refuse_slow
 from gitops_core.adapters.git.proxies import Proxy
-from gitops_core.adapters.http import BodyTooLarge, find_proxy, open_session, read_body
+from gitops_core.adapters.http import BodyTooLarge, find_proxy, is_slow, open_session, read_body
 from gitops_core.decoding import decode_json
 from gitops_core.errors import GitAccessDenied, GitBusy
 from gitops_core.meta import Sensitive
@@ -46,7 +46,7 @@ LARGEST = 1 << 16
 JWT_AGE, JWT_LIFE = 30, 120
 KEPT, LEAST_KEPT = 0.8, 10.0
 REMEMBERED, TOKEN_WEIGHT = 1 << 20, 1000
-LEAST_RSA_BITS, MOST_RSA_BITS = 2048, 8192
+LEAST_RSA_BITS, MOST_RSA_BITS = 2048, 4096
 
 
 class _Token(msgspec.Struct):
@@ -149,6 +149,8 @@ def write_jwt(app: GitHubApp, now: int) -> str:
     from cryptography.hazmat.primitives.asymmetric import padding, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    if is_slow(app.key.reveal()):
+        raise _deny(app, f"its private key has more than {MOST_RSA_BITS} bits: use a shorter one")
     try:
         refuse_slow(app.key.reveal())
         key = load_pem_private_key(app.key.reveal().strip() + b"\n", None)

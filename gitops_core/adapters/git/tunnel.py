@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ipaddress
 import os
 import socket
 import ssl
@@ -59,7 +60,8 @@ def send(connection: socket.socket) -> None:
 
 
 def ask_http(connection: socket.socket, proxy: SplitResult, host: str, port: int) -> None:
-    lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
     if proxy.username:
         login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
         lines.append(f"Proxy-Authorization: Basic {base64.b64encode(login).decode()}")
@@ -88,13 +90,20 @@ def ask_socks(connection: socket.socket, proxy: SplitResult, host: str, port: in
         connection.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
         if receive(connection, 2)[1:] != b"\x00":
             raise Refused("it refuses the user and password")
-    name = host.encode()
-    connection.sendall(b"\x05\x01\x00\x03" + bytes([len(name)]) + name + port.to_bytes(2, "big"))
+    connection.sendall(b"\x05\x01\x00" + write_address(host) + port.to_bytes(2, "big"))
     answer = receive(connection, 4)
     if answer[1:2] != b"\x00":
         raise Refused(f"it answers {answer[1]}")
     lengths = {1: 4, 4: 16, 3: 0}
     receive(connection, (lengths.get(answer[3]) or receive(connection, 1)[0]) + 2)
+
+
+def write_address(host: str) -> bytes:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a name
+        return b"\x03" + bytes([len(host.encode())]) + host.encode()
+    return (b"\x01" if address.version == 4 else b"\x04") + address.packed
 
 
 def receive(connection: socket.socket, count: int) -> bytes:

@@ -149,6 +149,7 @@ async def test_what_proves_the_app_goes_along_no_redirect(mirrors: GitMirrors) -
 async def test_a_key_that_is_none_is_told_without_being_quoted(mirrors: GitMirrors) -> None:
     small = rsa.generate_private_key(65537, 1024)
     edwards = ed25519.Ed25519PrivateKey.generate()
+    large = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"A" * 5000 + b"\n-----END RSA PRIVATE KEY-----\n"
     pems = [key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) for key in (small, edwards)]
     async with github() as api:
         for pem in (
@@ -160,6 +161,8 @@ async def test_a_key_that_is_none_is_told_without_being_quoted(mirrors: GitMirro
             with pytest.raises(GitAccessDenied, match=r"githubAppPrivateKey is no") as denied:
                 await mirrors.get_remote("http://127.0.0.1:9/a.git", access(api, key=Sensitive(pem))).resolve(MAIN)
             assert "secret" not in str(denied.value)
+        with pytest.raises(GitAccessDenied, match="has more than 4096 bits"):
+            await mirrors.get_remote("http://127.0.0.1:9/a.git", access(api, key=Sensitive(large))).resolve(MAIN)
         assert api.requests == []
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.git.tunnel import write_address
 from gitops_core.errors import GitAccessDenied, GitError, StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess, GitRef
@@ -241,6 +242,18 @@ async def test_a_host_with_words_for_a_shell_is_no_command_of_the_tunnel(tmp_pat
                 await mirrors.get_remote(f"ssh://git@{host}/apps.git", access, timeout=20).resolve(MAIN)
 
     assert find_evil(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "written"),
+    [
+        ("git.example.com", b"\x03\x0fgit.example.com"),
+        ("10.0.0.1", b"\x01\x0a\x00\x00\x01"),
+        ("fd00::1", b"\x04\xfd" + bytes(14) + b"\x01"),
+    ],
+)
+def test_an_address_is_written_as_socks_5_has_it(host: str, written: bytes) -> None:
+    assert write_address(host) == written
 
 
 def find_evil(folder: Path) -> list[Path]:
