@@ -1,6 +1,6 @@
 """The face of gitops_core: what it reconciles, and what wakes what.
 
-GitRepository    its Secret (those labelled reconcile.fluxcd.io/watch=Enabled)
+GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled), the artifacts that it includes
 OCIRepository    its Secrets, and the ServiceAccount that it names with its Secrets
 Bucket           its Secrets
 Receiver         likewise
@@ -45,6 +45,7 @@ from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import CONFIG_MAP, find_reference
+from gitops_core.reconcilers.verifying import Verifier
 from gitops_core.runtime.loop.controlling import is_significant
 from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
@@ -77,10 +78,14 @@ NO_REMOTES = Remotes()
 def make_source_kinds(platform: Platform, remotes: Remotes = NO_REMOTES) -> SourceKinds:
     """Make the table of all that Kustomizations may be applied from."""
     return {
-        "GitRepository": GitSource(platform.cluster, platform.git),
+        "GitRepository": make_git_source(platform),
         "OCIRepository": _make_oci_source(platform, remotes),
         "Bucket": _make_bucket_source(platform, remotes),
     }
+
+
+def make_git_source(platform: Platform) -> GitSource:
+    return GitSource(platform.cluster, platform.git, platform.objects, platform.compute)
 
 
 def make_controllers(
@@ -96,10 +101,18 @@ def make_controllers(
     return (
         Controller(
             GitRepository,
-            GitRepositoryReconciler(GitSource(platform.cluster, platform.git), folders, platform.clock),
+            GitRepositoryReconciler(
+                make_git_source(platform),
+                folders,
+                platform.clock,
+                Verifier(platform.cluster, platform.compute),
+            ),
             FLUX,
-            references=_list_secret,
-            watches=(Watch(Query(SECRET, labels=WATCHED)),),
+            references=_list_named_by_repository,
+            watches=(
+                Watch(Query(SECRET, labels=WATCHED)),
+                Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_include),
+            ),
         ),
         Controller(
             OCIRepository,
@@ -169,7 +182,17 @@ def _list_named_by_artifact(wanted: OCIRepository) -> Iterable[ObjectRef]:
         yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.verify.secret_ref.name))
 
 
-def _list_secret(wanted: GitRepository | Receiver) -> Iterable[ObjectRef]:
+def _list_named_by_repository(wanted: GitRepository) -> Iterable[ObjectRef]:
+    spec = wanted.spec
+    keys = spec.verify.secret_ref if spec.verify is not None else None
+    for include in spec.include:
+        yield ObjectRef(GitRepository.KIND, ObjectKey(wanted.metadata.namespace, include.repository.name))
+    for named in (spec.secret_ref, spec.proxy_secret_ref, keys):
+        if named is not None:
+            yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, named.name))
+
+
+def _list_secret(wanted: Receiver) -> Iterable[ObjectRef]:
     if wanted.spec.secret_ref is not None:
         yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
 
@@ -198,6 +221,12 @@ def _make_artifact_check(kind: SourceKind[Any]) -> Callable[[Any, Any], bool]:
         return (artifact.revision, artifact.digest) if artifact is not None else None
 
     return lambda old, new: get_known(old) != get_known(new)
+
+
+def is_new_include(old: GitRepository | None, new: GitRepository | None) -> bool:
+    """Tell whether who includes it has to look: at another artifact, or because the includes are no circle any more."""
+    before, after = ((o.status.artifact, o.spec.include) if o is not None else None for o in (old, new))
+    return before != after
 
 
 def _has_readiness_changed(old: Kustomization | None, new: Kustomization | None) -> bool:

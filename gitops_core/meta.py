@@ -252,6 +252,11 @@ class Tree(Mapping[str, bytes]):
         """Symbolic links by path: where they point, as stored. They are not files and are never followed on disk."""
         return {}
 
+    @property
+    def submodules(self) -> Mapping[str, str]:
+        """Commits of other repositories by the path that they would be at. They are neither files nor folders here."""
+        return {}
+
     def explain_absence(self, path: str) -> str:
         """Explain why `path` is not among the files, as the rest of a sentence; "" when no more is known."""
         parts = path.split("/")

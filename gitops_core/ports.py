@@ -389,6 +389,29 @@ class GitRef:
     name: str = ""
     commit: str = ""
 
+    @property
+    def is_branch(self) -> bool:
+        """Tell whether it is a branch that is looked at, and not a tag, a commit or a ref by its full name."""
+        return not (self.commit or self.name or self.semver or self.tag)
+
+
+@dataclass(frozen=True)
+class GitHubApp:
+    """A GitHub App, which is given short-lived tokens for its installation with one owner.
+
+    Attributes:
+        installation_id: 0 where it is to be found by `owner`.
+        owner: an organization or user; "" where the installation is known.
+        key: RSA, in PEM.
+        api: base URL without a slash at its end.
+    """
+
+    app_id: int
+    key: Sensitive
+    installation_id: int = 0
+    owner: str = ""
+    api: str = "https://api.github.com"
+
 
 @dataclass(frozen=True)
 class GitAccess:
@@ -398,6 +421,8 @@ class GitAccess:
         ca: PEM certificates to trust beside the system's.
         identity: an SSH private key; then known_hosts is required.
         passphrase: of the SSH key.
+        proxy: its URL (http, https or socks5), with user and password.
+        app: whose tokens are used in the place of name and password.
     """
 
     username: str = ""
@@ -409,6 +434,12 @@ class GitAccess:
     identity: Sensitive | None = None
     passphrase: Sensitive | None = None
     known_hosts: bytes | None = None
+    proxy: Sensitive | None = None
+    app: GitHubApp | None = None
+
+    def without_credentials(self) -> GitAccess:
+        """Return how another server is reached: the same way, and proving nothing."""
+        return GitAccess(ca=self.ca, proxy=self.proxy)
 
 
 @dataclass(frozen=True)
@@ -469,7 +500,14 @@ class GitRemote(Protocol):
     """
 
     async def resolve(self, ref: GitRef) -> Revision:
-        """Return where `ref` points now: one request, which may bring the commit along. Raises RefNotFound."""
+        """Return where `ref` points now: one request, which may bring the commit along.
+
+        Of a range of versions the newest tag counts; of several that are equally new the one whose commit is the
+        latest, then the last by its name.
+
+        Raises:
+            RefNotFound; StalledError: `ref.semver` is no range.
+        """
         ...
 
     async def fetch_tree(self, revision: Revision, path: str = "") -> Tree:
@@ -485,6 +523,20 @@ class GitRemote(Protocol):
         ...
 
     async def describe(self, revision: Revision) -> CommitInfo: ...
+
+    async def read_commit(self, revision: Revision) -> bytes:
+        """Return the very bytes of the commit, of which its id is the hash (behind Git's header)."""
+        ...
+
+    async def read_tag(self, ref: str, commit: str) -> bytes | None:
+        """Return the very bytes of the annotated tag that `refs/tags/NAME` is; None: it is the commit itself.
+
+        Of a tag that was resolved last, nobody is asked again where it is.
+
+        Raises:
+            RefNotFound: there is no such tag, or it does not lead to `commit` any more.
+        """
+        ...
 
     async def preview(self, commit: Commit) -> str:
         """Return the id of the tree that `commit` would have; write nothing."""
@@ -546,10 +598,14 @@ class Trees(Protocol):
 
 class Git(Protocol):
     def get_remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:
-        """Return a handle; nothing is sent yet. Raises StalledError: the URL is not one of http, https, ssh (or file).
+        """Return a handle; nothing is sent yet.
 
         Args:
             timeout: seconds that each Git command may take.
+
+        Raises:
+            StalledError: the URL is not one of http, https, ssh (or file), or the access is of another kind.
+            GitAccessDenied: the access holds what cannot be shown to a remote.
         """
         ...
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from gitops_core.meta import Condition, Status, Wire
-from gitops_core.schema import INT64, UNSUPPORTED
+from gitops_core.schema import INT64
 
 Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
 """A Go duration: `1h30m`. `gitops_core.meta.parse_duration` reads it."""
@@ -82,7 +82,7 @@ class GitReference(Wire):
 
     branch: str = ""
     tag: str = ""
-    semver: Annotated[str, UNSUPPORTED] = ""
+    semver: str = ""
     name: str = ""
     commit: str = ""
 

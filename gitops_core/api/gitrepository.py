@@ -61,13 +61,13 @@ class GitRepositorySpec(Wire):
     secret_ref: LocalReference | None = None
     ignore: str | None = None
     suspend: bool = False
-    provider: Annotated[Literal["generic", "aws", "azure", "github"], only("generic")] = "generic"
+    provider: Annotated[Literal["generic", "aws", "azure", "github"], only("generic", "github")] = "generic"
     service_account_name: Annotated[str, UNSUPPORTED] = ""
-    verify: Annotated[GitVerification | None, UNSUPPORTED] = None
-    proxy_secret_ref: Annotated[LocalReference | None, UNSUPPORTED] = None
-    recurse_submodules: Annotated[bool, UNSUPPORTED] = False
-    include: Annotated[tuple[GitInclude, ...], UNSUPPORTED] = ()
-    sparse_checkout: Annotated[tuple[str, ...], UNSUPPORTED] = ()
+    verify: GitVerification | None = None
+    proxy_secret_ref: LocalReference | None = None
+    recurse_submodules: bool = False
+    include: tuple[GitInclude, ...] = ()
+    sparse_checkout: tuple[str, ...] = ()
 
 
 class GitRepositoryStatus(FluxStatus):
@@ -98,7 +98,13 @@ class GitRepository(Resource):
     CRD_ANNOTATIONS: ClassVar = {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
     CONTROLLER: ClassVar[str] = "source-controller"
-    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("ArtifactInStorage", "FetchFailed")
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = (
+        "ArtifactInStorage",
+        "FetchFailed",
+        "IncludeUnavailable",
+        "SourceVerified",
+        "StorageOperationFailed",
+    )
 
     spec: GitRepositorySpec
     status: Annotated[GitRepositoryStatus, NOT_SEEN] = GitRepositoryStatus()

@@ -10,7 +10,7 @@ Source: github.com/fluxcd/pkg/runtime/secrets (converter.go, error.go).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -49,11 +49,13 @@ def read_trust(data: Mapping[str, bytes], name: str) -> Trust:
     return Trust(ca or None, certificate or None, Sensitive(key) if key else None)
 
 
-def read_proxy(data: Mapping[str, bytes], name: str) -> Sensitive:
+def read_proxy(
+    data: Mapping[str, bytes], name: str, schemes: Collection[str] = PROXY_SCHEMES, *, cure: str = "; use an HTTP proxy"
+) -> Sensitive:
     """Read the proxy's URL with user and password.
 
     Raises:
-        ProxyUnsupported: it is neither http nor https.
+        ProxyUnsupported: its scheme is none of `schemes`.
     """
     if "address" not in data:
         raise ValueError(f"secret '{name}': key 'address' not found")
@@ -68,12 +70,12 @@ def read_proxy(data: Mapping[str, bytes], name: str) -> Sensitive:
         raise ValueError(f"secret '{name}': proxy address is empty")
     if len(address) > LONGEST_ADDRESS:
         raise ValueError(f"secret '{name}': proxy URL exceeds maximum length of {LONGEST_ADDRESS} characters")
-    if parts.scheme not in PROXY_SCHEMES:
-        supported = ", ".join(PROXY_SCHEMES)
+    if parts.scheme not in schemes:
+        supported = ", ".join(schemes)
         shown = parts.scheme if parts.scheme in ("socks5", "socks5h", "socks4", "ftp") else ""
         got = f", got '{shown}'" if shown else ""
         raise ProxyUnsupported(
-            f"secret '{name}': proxy URL must use one of the supported schemes ({supported}){got}; use an HTTP proxy"
+            f"secret '{name}': proxy URL must use one of the supported schemes ({supported}){got}{cure}"
         )
     if not parts.hostname or not has_port:
         raise ValueError(f"secret '{name}': failed to parse proxy address")

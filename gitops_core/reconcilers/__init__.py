@@ -2,7 +2,8 @@
 
 from gitops_core.reconcilers.buckets import BucketReconciler, BucketSource
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.reconcilers.gitrepositories import GitRepositoryReconciler, GitSource
+from gitops_core.reconcilers.gitrepositories import GitRepositoryReconciler
+from gitops_core.reconcilers.gitsources import GitSource
 from gitops_core.reconcilers.kustomizations import KustomizationReconciler
 from gitops_core.reconcilers.ocirepositories import OCIRepositoryReconciler
 from gitops_core.reconcilers.ocisources import OciSource

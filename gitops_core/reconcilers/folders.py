@@ -99,7 +99,7 @@ class Folders:
         """Select the files of `tree` that count; on the account of the source, as all that read it share them."""
         with on_account_of(source.ref):
             ignore = self.kinds[source.KIND.kind].get_ignore(source)
-            rules = await self.compute.run(READING, _read_rules, tree, ignore)
+            rules = await self.compute.run(READING, read_rules, tree, ignore)
             kept = self._find_kept(version, rules)
             found = await self.compute.run(READING, lambda: _Root(SelectedTree(tree, rules, kept=kept), rules))
             weight = await self.compute.run(READING, _weigh, found.files)
@@ -120,7 +120,13 @@ class Folders:
         return ()
 
 
-def _read_rules(tree: Tree, ignore: str | IgnoreRules | None) -> IgnoreRules:
+async def select_files(tree: Tree, ignore: str | None, compute: Compute) -> SelectedTree:
+    """Select the files of a source that count, which nothing is remembered of."""
+    rules = await compute.run(READING, read_rules, tree, ignore)
+    return await compute.run(READING, SelectedTree, tree, rules)
+
+
+def read_rules(tree: Tree, ignore: str | IgnoreRules | None) -> IgnoreRules:
     if isinstance(ignore, IgnoreRules):
         return ignore
     texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in list_ignore_files(tree)}

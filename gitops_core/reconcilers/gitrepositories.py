@@ -6,51 +6,31 @@ archive is kept; the artifact's digest is that of the files' Git object ids and 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TypeVar
 
 import msgspec
 
 from gitops_core.api import Artifact, GitRepository, GitRepositoryStatus
-from gitops_core.errors import GitError, StalledError
-from gitops_core.meta import Condition, Revision, Tree, parse_duration
-from gitops_core.ports import Clock, Cluster, Git, GitRef, GitRemote
+from gitops_core.errors import GitError, GitOpsError, StalledError
+from gitops_core.meta import Condition, Revision, parse_duration
+from gitops_core.ports import Clock, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.gitsources import (
+    ARTIFACTS,
+    CopyFailed,
+    GitSource,
+    IncludeCycle,
+    IncludeUnavailable,
+    make_digest,
+)
+from gitops_core.reconcilers.verifying import VerificationFailed, VerificationMisset, Verified, Verifier
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
-from gitops_core.runtime.remotes.credentials import read_git_access
 
-HARMLESS = frozenset({"spec.sparseCheckout"})
 GROUP = GitRepository.KIND.group
 LONGEST_SUBJECT = 50
-
-
-@dataclass(frozen=True)
-class GitSource:
-    """Implements SourceKind for GitRepository: a commit, read from the mirror of its repository."""
-
-    cluster: Cluster
-    git: Git
-    type_: ClassVar[type[GitRepository]] = GitRepository
-
-    def find_artifact(self, source: GitRepository) -> Artifact | None:
-        return source.status.artifact
-
-    def get_origin(self, source: GitRepository) -> str:
-        return source.spec.url
-
-    def get_ignore(self, source: GitRepository) -> str | None:
-        return source.spec.ignore
-
-    async def read_tree(self, source: GitRepository, revision: str, path: str = "") -> Tree:
-        return await (await self.open_remote(source)).fetch_tree(Revision.parse(revision), path)
-
-    async def open_remote(self, source: GitRepository) -> GitRemote:
-        """Open the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
-        secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
-        access = await read_git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
-        return self.git.get_remote(source.spec.url, access, timeout=parse_duration(source.spec.timeout))
+VERIFIED = "SourceVerified"
 
 
 @dataclass(frozen=True)
@@ -60,24 +40,36 @@ class GitRepositoryReconciler:
     git: GitSource
     folders: Folders
     clock: Clock
+    verifier: Verifier
 
     async def reconcile(self, wanted: GitRepository) -> Outcome:
-        refuse_unsupported(wanted, HARMLESS)
+        refuse_unsupported(wanted, ())
         try:
             remote = await self.git.open_remote(wanted)
+            included = await self.git.find_includes(wanted)
             revision = await remote.resolve(_make_reference(wanted))
+            verified = await self.verifier.verify(wanted, remote, revision)
             known = wanted.status.artifact
-            if known is not None and _is_current(wanted, known, revision):
-                return _report_stored(wanted, known)
-            artifact = await self._make_artifact(wanted, revision)
+            composed = _plan_composition(wanted, included)
+            if known is not None and _is_current(wanted, composed, known, revision):
+                return _report_stored(wanted, known, verified)
+            planned = msgspec.structs.replace(wanted, status=composed)
+            artifact = await self._make_artifact(planned, revision)
             notice = await self._make_notice(remote, revision, artifact)
-        except GitError as error:
-            failed = Condition(type="FetchFailed", status="True", reason=error.reason, message=str(error))
-            raise error.carry(wanted.status, failed, *_list_kept(wanted)) from None
+        except (VerificationFailed, VerificationMisset) as error:
+            told = Condition(type=VERIFIED, status="False", reason=error.reason, message=str(error))
+            raise error.carry(wanted.status, told, *_list_kept(wanted, "ArtifactInStorage")) from None
+        except (IncludeUnavailable, IncludeCycle) as error:
+            raise _carry(error, wanted, "IncludeUnavailable") from None
+        except CopyFailed as error:
+            raise _carry(error, wanted, "StorageOperationFailed") from None
         except StalledError as error:
-            raise StalledError(str(error), reason="URLInvalid" if error.reason == "Failed" else error.reason) from error
+            stalled = StalledError(str(error), reason="URLInvalid" if error.reason == "Failed" else error.reason)
+            raise _carry(stalled, wanted) from error
+        except GitError as error:
+            raise _carry(error, wanted) from None
         is_new = known is None or known.digest != artifact.digest or known.revision != artifact.revision
-        return _report_stored(wanted, artifact, (notice,) if is_new else ())
+        return _report_stored(planned, artifact, verified, (notice,) if is_new else ())
 
     async def finalize(self, wanted: GitRepository) -> None:
         """Leave everything: nothing is kept that others do not share."""
@@ -87,9 +79,9 @@ class GitRepositoryReconciler:
         path = f"gitrepository/{wanted.metadata.namespace}/{wanted.metadata.name}/{revision.commit}.tar.gz"
         return Artifact(
             path=path,
-            url=f"http://artifacts.sealoop.invalid/{path}",  # nothing is served: our Kustomizations read Git
+            url=f"{ARTIFACTS}{path}",
             revision=str(revision),
-            digest=f"sha256:{hashlib.sha256(files.oid.encode()).hexdigest()}",
+            digest=make_digest(files),
             last_update_time=self.clock.now().replace(microsecond=0),
         )
 
@@ -103,28 +95,55 @@ class GitRepositoryReconciler:
 
 def _make_reference(wanted: GitRepository) -> GitRef:
     ref = wanted.spec.ref
-    return GitRef() if ref is None else GitRef(branch=ref.branch, tag=ref.tag, name=ref.name, commit=ref.commit)
+    return GitRef() if ref is None else GitRef(ref.branch, ref.tag, ref.semver, ref.name, ref.commit)
 
 
-def _is_current(wanted: GitRepository, known: Artifact, revision: Revision) -> bool:
-    return known.revision == str(revision) and wanted.status.observed_ignore == wanted.spec.ignore
-
-
-def _report_stored(wanted: GitRepository, artifact: Artifact, notices: tuple[Notice, ...] = ()) -> Outcome:
-    message = f"stored artifact for revision '{artifact.revision}'"
+def _plan_composition(wanted: GitRepository, included: tuple[Artifact, ...]) -> GitRepositoryStatus:
+    """Plan what an artifact is made of beside its commit, as the status is to tell it."""
+    spec = wanted.spec
     status: GitRepositoryStatus = msgspec.structs.replace(
-        wanted.status, artifact=artifact, observed_ignore=wanted.spec.ignore
+        wanted.status,
+        included_artifacts=included,
+        observed_ignore=spec.ignore,
+        observed_include=spec.include,
+        observed_recurse_submodules=spec.recurse_submodules,
+        observed_sparse_checkout=spec.sparse_checkout,
     )
-    return Outcome(
-        status,
-        message,
-        parse_duration(wanted.spec.interval),
-        conditions=(Condition(type="ArtifactInStorage", status="True", reason="Succeeded", message=message),),
-        changed=bool(notices),
-        notices=notices,
-    )
+    return status
 
 
-def _list_kept(wanted: GitRepository) -> tuple[Condition, ...]:
-    """List the conditions that stay: a failure to fetch does not take away what is there."""
-    return tuple(c for c in wanted.status.conditions if c.type == "ArtifactInStorage")
+def _is_current(wanted: GitRepository, composed: GitRepositoryStatus, known: Artifact, revision: Revision) -> bool:
+    return known.revision == str(revision) and wanted.status == composed
+
+
+def _report_stored(
+    wanted: GitRepository, artifact: Artifact, verified: Verified | None, notices: tuple[Notice, ...] = ()
+) -> Outcome:
+    message = f"stored artifact for revision '{artifact.revision}'"
+    conditions = [Condition(type="ArtifactInStorage", status="True", reason="Succeeded", message=message)]
+    is_changed = bool(notices)
+    if verified is not None:
+        conditions.append(Condition(type=VERIFIED, status="True", reason="Succeeded", message=verified.message))
+        if verified.message not in [c.message for c in _list_kept(wanted, VERIFIED)]:
+            notices = (Notice("Normal", "Succeeded", verified.message), *notices)
+    status: GitRepositoryStatus = msgspec.structs.replace(
+        wanted.status,
+        artifact=artifact,
+        source_verification_mode=verified.mode if verified is not None else None,
+    )
+    interval = parse_duration(wanted.spec.interval)
+    return Outcome(status, message, interval, conditions=tuple(conditions), changed=is_changed, notices=notices)
+
+
+E = TypeVar("E", bound=GitOpsError)
+
+
+def _carry(error: E, wanted: GitRepository, type_: str = "FetchFailed") -> E:
+    """Have a failure told by a condition of that type, and what is there kept."""
+    failed = Condition(type=type_, status="True", reason=error.reason, message=str(error))
+    return error.carry(wanted.status, failed, *_list_kept(wanted, "ArtifactInStorage", VERIFIED))
+
+
+def _list_kept(wanted: GitRepository, *types: str) -> tuple[Condition, ...]:
+    """List what was told of those types and holds on; it is asked anew whether something is not verified."""
+    return tuple(c for c in wanted.status.conditions if c.type in types and c.status == "True")

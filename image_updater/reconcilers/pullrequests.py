@@ -123,7 +123,7 @@ class PullRequests:
         if asked not in KINDS:
             raise StalledError(f"annotation {ANNOTATION} is {asked!r}: it has to be one of {', '.join(KINDS)}")
         ref, url, head = source.ref, source.url, source.push_branch
-        base = "" if ref.name or ref.tag or ref.commit else ref.branch
+        base = ref.branch if ref.is_branch else ""
         if not base:
             raise StalledError("a pull request needs a base: check out a branch, not a tag or commit")
         if head == base:
@@ -267,9 +267,10 @@ class PullRequests:
         if name:
             own = await read_git_access(self.cluster, wanted.metadata.namespace, name, "https://")
             return own if own.ca is not None else replace(own, ca=access.ca)
-        if urlsplit(url).scheme == "ssh":
+        if urlsplit(url).scheme == "ssh" or access.app is not None:
+            proof = "the key of a GitHub App" if access.app is not None else "an ssh key"
             raise StalledError(
-                f"an ssh key opens no pull requests: name a Secret with username and password, or bearerToken, in"
+                f"{proof} opens no pull requests: name a Secret with username and password, or bearerToken, in"
                 f" annotation {SECRET}"
             )
         api = wanted.metadata.annotations.get(API, "")

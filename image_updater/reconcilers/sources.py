@@ -14,7 +14,7 @@ from gitops_core.api import GitReference, GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef, parse_duration
 from gitops_core.ports import GitAccess, GitRef, GitRemote
 from gitops_core.runtime.reconciling import Platform
-from gitops_core.runtime.remotes.credentials import read_git_access
+from gitops_core.runtime.remotes.credentials import read_repository_access
 from image_updater.api import GitSpec, ImageUpdateAutomation
 from image_updater.errors import SourceInvalid, SourceMissing
 
@@ -37,7 +37,7 @@ class Route:
     @property
     def switches(self) -> bool:
         """Tell whether commits go to another branch than the one that is read."""
-        return self.push_branch != self.ref.branch or bool(self.ref.name or self.ref.tag or self.ref.commit)
+        return self.push_branch != self.ref.branch or not self.ref.is_branch
 
     @property
     def refspec(self) -> str:
@@ -86,10 +86,9 @@ async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Sour
     """Open what is read and pushed to. Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
     route = await find_route(platform, wanted)
     spec = route.repository.spec
-    namespace, secret = route.repository.metadata.namespace, spec.secret_ref.name if spec.secret_ref else ""
-    if own := wanted.metadata.annotations.get(WRITE_SECRET, ""):
-        namespace, secret = wanted.metadata.namespace, own
-    access = await read_git_access(platform.cluster, namespace, secret, spec.url)
+    own = wanted.metadata.annotations.get(WRITE_SECRET, "")
+    secret = ObjectKey(wanted.metadata.namespace, own) if own else None
+    access = await read_repository_access(platform.cluster, route.repository, secret)
     remote = platform.git.get_remote(spec.url, access, timeout=parse_duration(spec.timeout))
     return Source(route.repository, route.git, route.ref, route.push_branch, remote, access)
 

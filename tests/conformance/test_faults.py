@@ -33,9 +33,7 @@ def test_a_wrong_password_is_told_without_it_and_a_right_one_heals(served: Stage
     place.apply(secret | {"stringData": {"username": USER, "password": "hunter-wrong-5512"}})
     place.apply(source(repository.url, secretRef={"name": "git"}), sync(place))
 
-    place.until(
-        lambda: place.condition("gitrepository/app")["reason"] == "AuthenticationFailed", "the password is refused"
-    )
+    place.until(lambda: "access denied" in place.condition("gitrepository/app")["message"], "the password is refused")
 
     message = place.condition("gitrepository/app")["message"]
     assert message.endswith("access denied: no credentials were given, or they were refused")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.git.objects import make_object
 from gitops_core.errors import GitError, PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive
 from gitops_core.ports import Commit, Git, GitRef, GitRemote, Signature
@@ -83,7 +84,9 @@ async def test_a_ref_is_resolved_as_flux_writes_it(world: World) -> None:
     assert await resolved(GitRef(tag="v1-annotated")) == f"v1-annotated@sha1:{first}"
     assert await resolved(GitRef(tag="v1", name="refs/heads/main")) == f"refs/heads/main@sha1:{second}"
     assert await resolved(GitRef(name="refs/tags/v1-annotated")) == f"refs/tags/v1-annotated@sha1:{first}"
-    assert await resolved(GitRef(name="refs/heads/main", commit=first)) == f"sha1:{first}"
+    assert await resolved(GitRef(commit=first)) == f"sha1:{first}"
+    assert await resolved(GitRef(tag="v1", branch="main", commit=first)) == f"main@sha1:{first}"
+    assert await resolved(GitRef(name="refs/heads/main", commit=first)) == f"refs/heads/main@sha1:{first}"
 
 
 async def test_a_missing_ref_is_named(world: World) -> None:
@@ -115,11 +118,61 @@ async def test_a_name_that_cannot_be_a_ref_is_not_found(world: World) -> None:
     assert await repository.log() == (first,)
 
 
-async def test_semver_is_refused_until_it_is_there(world: World) -> None:
-    _, remote = await world.repository()
+async def test_a_range_means_the_newest_tag_that_it_accepts(world: World) -> None:
+    repository, remote = await world.repository()
+    first = await repository.commit({"a": b"1"})
+    for tag in ("v0.9.0", "v1.0.0", "nightly", "v1.3", "v2.0.0-rc.1"):
+        await repository.tag(tag, first)
+    second = await repository.commit({"a": b"2"})
+    await repository.tag("1.1.5", second, annotated=True)
 
-    with pytest.raises(StalledError, match="semver"):
-        await remote.resolve(GitRef(semver=">=1.0"))
+    async def resolved(ref: GitRef) -> str:
+        return str(await remote.resolve(ref))
+
+    assert await resolved(GitRef(branch="main", tag="v0.9.0", semver="1.x")) == f"1.1.5@sha1:{second}"
+    assert await resolved(GitRef(semver="<1.1")) == f"v1.0.0@sha1:{first}"
+    assert await resolved(GitRef(semver=">=1.0.0-0")) == f"v2.0.0-rc.1@sha1:{first}"
+    assert await resolved(GitRef(semver="1.x", name="refs/tags/nightly")) == f"refs/tags/nightly@sha1:{first}"
+    assert await resolved(GitRef(semver="1.x", branch="main", commit=first)) == f"main@sha1:{first}"
+    with pytest.raises(RefNotFound, match="no tag in the range '>2'"):
+        await remote.resolve(GitRef(semver=">2"))
+    with pytest.raises(StalledError, match='no range of versions: improper constraint: "not a range"'):
+        await remote.resolve(GitRef(semver="not a range"))
+
+
+async def test_of_tags_that_are_equally_new_the_one_of_the_latest_commit_counts(world: World) -> None:
+    repository, remote = await world.repository()
+    later = await repository.commit({"a": b"1"}, when=WHEN + timedelta(hours=1))
+    earlier = await repository.commit({"a": b"2"}, when=WHEN)
+    for tag, commit in {"1.0.0+5": later, "v1.0.0+9": earlier, "2.0.0+a": later, "2.0.0+b": later}.items():
+        await repository.tag(tag, commit)
+
+    assert str(await remote.resolve(GitRef(semver="1.x"))) == f"1.0.0+5@sha1:{later}"
+    assert str(await remote.resolve(GitRef(semver="2.x"))) == f"2.0.0+b@sha1:{later}"
+
+
+async def test_commits_and_annotated_tags_are_read_as_they_are(world: World) -> None:
+    repository, remote = await world.repository()
+    first = await repository.commit({"a": b"1"}, message="first")
+    second = await repository.commit({"a": b"2"})
+    await repository.tag("light", first)
+    await repository.tag("heavy", first, annotated=True)
+
+    body = await remote.read_commit(await remote.resolve(GitRef(branch="main", commit=first)))
+    assert body == await repository.raw(first)
+    assert make_object("commit", body).oid == first
+    for _ in range(2):  # resolved before, or not
+        assert await remote.read_tag("refs/tags/light", first) is None
+        tag = await remote.read_tag("refs/tags/heavy", first)
+        assert tag is not None
+        assert tag.startswith(f"object {first}\ntype commit\ntag heavy\ntagger Somebody <".encode())
+        await remote.resolve(GitRef(tag="light"))
+        await remote.resolve(GitRef(tag="heavy"))
+    for ref in ("refs/tags/heavy", "refs/tags/light", "refs/tags/none"):
+        with pytest.raises(RefNotFound):
+            await remote.read_tag(ref, second)
+    await repository.tag("heavier", second, annotated=True)
+    assert await remote.read_tag("refs/tags/heavier", second)
 
 
 async def test_a_tree_holds_the_regular_files(world: World) -> None:
@@ -467,3 +520,15 @@ async def test_a_thousand_files_are_one_commit(world: World) -> None:
     tree = await remote.fetch_tree(pushed, "many")
     assert dict(tree) == {path.removeprefix("many/"): body for path, body in edits.items()}
     assert len(await repository.log()) == 2
+
+
+async def test_a_tree_tells_its_submodules_and_holds_none_of_them(world: World) -> None:
+    repository, remote = await world.repository()
+    modes = {"vendor/lib": "160000"}
+    commit = await repository.commit({"a": b"1", "vendor/b": b"2", "vendor/lib": NOWHERE.encode()}, modes=modes)
+
+    tree = await remote.fetch_tree(Revision("main", commit))
+
+    assert dict(tree.submodules) == {"vendor/lib": NOWHERE}
+    assert set(tree) == {"a", "vendor/b"}
+    assert dict((await remote.fetch_tree(Revision("main", commit), "vendor")).submodules) == {"lib": NOWHERE}

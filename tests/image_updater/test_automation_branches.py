@@ -58,6 +58,25 @@ async def test_another_push_branch_is_one_commit_on_its_base() -> None:
 
 
 @in_virtual_time
+async def test_a_range_of_versions_is_the_base_and_follows_the_newest_tag() -> None:
+    world = World()
+    git = {"checkout": {"ref": {"semver": "1.x", "branch": "bumps"}}}
+    async with world.running():
+        released = await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+        await world.repository.tag("v1.0.0", released)
+        first = await begun(world, git=git)
+        old = await world.repository.log("bumps")
+        newer = await world.repository.commit({"README.md": b"newer\n"})
+        await world.repository.tag("v1.1.0", newer)
+        await world.clock.sleep(6 * 60)
+        new = await world.repository.log("bumps")
+
+    assert first["status"]["observedSourceRevision"] == f"v1.0.0@sha1:{released}"
+    assert (old[1], new[1]) == (released, newer)
+    assert (await world.head("bumps"))["README.md"] == "newer\n"
+
+
+@in_virtual_time
 async def test_a_push_branch_that_says_it_all_is_left_alone() -> None:
     """Also by a process that has never seen it, and without a second event."""
 
@@ -281,6 +300,20 @@ async def test_a_write_credential_of_its_own() -> None:
     assert "read-only" in ready_of(failed)["message"]
     assert head["app/web.yaml"] == image_line("1.1.0")
     assert {access.username for access in accesses} == {"bot"}
+
+
+@in_virtual_time
+async def test_commits_go_by_the_proxy_of_the_source() -> None:
+    world = World()
+    async with world.running():
+        metadata, address = {"name": "proxy", "namespace": "default"}, {"address": "socks5://proxy:1080"}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": address}
+        await world.cluster.apply(secret, field_manager="test")
+        await world.source("by-proxy", url="http://git.example.com/other.git", proxySecretRef={"name": "proxy"})
+        await begun(world, sourceRef={"kind": "GitRepository", "name": "by-proxy"})
+        found = [access.proxy for access in world.git.accesses if access.proxy is not None]
+
+    assert [proxy.reveal_text() for proxy in found] == ["socks5://proxy:1080"]
 
 
 @in_virtual_time

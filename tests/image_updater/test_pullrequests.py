@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,7 +29,9 @@ class Asking(World):
     def forge(self) -> FakeForge:
         return self.forges.forges[URL]
 
-    async def begin(self, *, branch: str = BRANCH, url: str = URL, **annotations: str) -> None:
+    async def begin(
+        self, *, branch: str = BRANCH, url: str = URL, source: Mapping[str, Any] = {}, **annotations: str
+    ) -> None:
         """One marked file at 1.0.0, and tags 1.0.0 and 1.1.0, whose images say where they come from."""
         self.forges.forges[url] = FakeForge(url.removesuffix(".git"), self.forges.fault)
         self.forges.forges[url].branches |= {"main", "release", BRANCH}
@@ -41,7 +43,7 @@ class Asking(World):
         await self.put(ImageRepository, "app", image=IMAGE, interval="1m")
         await self.policy()
         await self.until(ImagePolicy, "app", is_ready)
-        await self.source(url=url)
+        await self.source(url=url, **source)
         await self.ask(branch=branch, **annotations)
 
     async def ask(self, *, branch: str = BRANCH, **annotations: str) -> None:
@@ -288,7 +290,7 @@ async def test_labels_that_cannot_be_read_now_come_later() -> None:
     ],
 )
 @in_virtual_time
-async def test_a_setting_that_cannot_work_is_for_somebody_to_edit(options: dict[str, str], message: str) -> None:
+async def test_a_setting_that_cannot_work_is_for_somebody_to_edit(options: dict[str, Any], message: str) -> None:
     world = Asking()
     if url := options.get("url"):
         world.git.repositories[url] = world.repository
@@ -300,6 +302,21 @@ async def test_a_setting_that_cannot_work_is_for_somebody_to_edit(options: dict[
         assert message in ready["message"]
         assert any(c["type"] == "Stalled" for c in manifest["status"]["conditions"])
         assert len(await world.repository.log()) == 1
+
+
+@in_virtual_time
+async def test_the_key_of_a_github_app_needs_a_secret_of_its_own_for_the_api() -> None:
+    world = Asking()
+    async with world.running():
+        values = {"githubAppID": "1", "githubAppInstallationID": "2", "githubAppPrivateKey": "key"}
+        metadata = {"name": "app", "namespace": "default"}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
+        await world.cluster.create(secret, field_manager="test")
+        await world.begin(source={"provider": "github", "secretRef": {"name": "app"}})
+        ready = await world.answered()
+
+        assert ready["message"].startswith("the key of a GitHub App opens no pull requests: name a Secret")
+        assert world.forge.pulls == {}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -57,10 +58,12 @@ class BareRepository:
         branch: str = "main",
         modes: Mapping[str, str] | None = None,
         message: str = "A change",
+        when: datetime = datetime(2026, 1, 1, tzinfo=UTC),
     ) -> str:
-        """Commit `files` on top of a branch, as somebody; None removes one."""
+        """Commit `files` on top of a branch, as somebody; None removes one, a submodule (160000) holds an id."""
         ref, said = f"refs/heads/{branch}", message.encode()
-        stream = bytearray(b"commit %s\ncommitter Somebody <somebody@example.com> 1767225600 +0000\n" % ref.encode())
+        who = f"Somebody <somebody@example.com> {int(when.timestamp())} +0000"
+        stream = bytearray(f"commit {ref}\ncommitter {who}\n".encode())
         stream += b"data %d\n%s\n" % (len(said), said)
         if await self.git("for-each-ref", ref):
             stream += b"from %s^0\n" % ref.encode()
@@ -69,6 +72,9 @@ class BareRepository:
                 stream += b'D "%s"\n' % path.encode()
                 continue
             mode = (modes or {}).get(path, "100644").encode()
+            if mode == b"160000":
+                stream += b'M 160000 %s "%s"\n' % (content, path.encode())
+                continue
             stream += b'M %s inline "%s"\ndata %d\n%s\n' % (mode, os.fsencode(path), len(content), content)
         await self.git("fast-import", "--quiet", "--force", stdin=bytes(stream))
         return (await self.git("rev-parse", ref)).decode().strip()

@@ -36,9 +36,11 @@ class Address:
     @property
     def place(self) -> str:
         """Return what hangs as one: the server behind a host and a port; all files of this machine."""
-        parts = urlsplit(self.url)
-        port = parts.port or {"http": 80, "https": 443, "ssh": 22}.get(self.scheme)
-        return f"{self.host}:{port}" if self.host else "the file system"
+        return f"{self.host}:{self.port}" if self.host else "the file system"
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or {"http": 80, "https": 443, "ssh": 22}.get(self.scheme, 0)
 
     @property
     def is_http(self) -> bool:

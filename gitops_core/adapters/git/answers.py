@@ -41,6 +41,10 @@ def is_redirect(result: Result) -> bool:
     return result.code != 0 and bool(_REDIRECT.search(result.stderr))
 
 
+def is_denied(result: Result) -> bool:
+    return result.code != 0 and bool(_ACCESS.search(result.stderr))
+
+
 def refuses_commit_ids(result: Result) -> bool:
     """Tell whether this is an old server's refusal, which hands out the tips of its refs only."""
     return "unadvertised object" in result.stderr
@@ -56,9 +60,10 @@ def make_failure(result: Result, what: str) -> GitError:
     if _REDIRECT.search(ours):
         return GitError(f"{what}: the repository has moved to another place: name its new URL")
     if _PROMPT.search(said):  # what git says then is about a terminal
-        return GitAccessDenied(f"{what}: access denied: no credentials were given, or they were refused")
+        cause = "no credentials were given, or they were refused"
+        return GitAccessDenied(f"{what}: access denied: {cause}", reason=GitError.reason)
     if _ACCESS.search(said):
-        return GitAccessDenied(f"{what}: access denied: {extract_gist(said)}")
+        return GitAccessDenied(f"{what}: access denied: {extract_gist(said)}", reason=GitError.reason)
     if _NO_COMMIT.search(said):
         return RefNotFound(f"{what}: the remote has no such commit")
     if _FULL.search(ours):

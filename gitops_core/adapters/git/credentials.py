@@ -20,6 +20,7 @@ import base64
 import functools
 import os
 import secrets
+import shlex
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,8 +32,10 @@ from urllib.parse import urlsplit
 
 from gitops_core.adapters.git.address import Address
 from gitops_core.adapters.git.commands import expose
-from gitops_core.errors import StalledError
-from gitops_core.ports import GitAccess
+from gitops_core.adapters.git.proxies import Proxy, go_by_http, go_by_ssh, parse_proxy
+from gitops_core.errors import GitAccessDenied, StalledError
+from gitops_core.meta import Sensitive
+from gitops_core.ports import GitAccess, GitHubApp
 
 _SYSTEM_CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -84,6 +87,7 @@ class Identity:
     address: Address
     access: GitAccess
     askpass: Path
+    proxy: Proxy | None = None
 
     @contextmanager
     def child(self, *, redirects: bool = False) -> Iterator[Child]:
@@ -100,9 +104,34 @@ class Identity:
                     self.access, self.address, redirects and self.follows_redirects, child.config, child.environment
                 )
                 _trust(self.access, child.config, stack)
+                if self.proxy is not None:
+                    go_by_http(self.proxy, child.config, child.environment)
             elif self.address.scheme == "ssh":
-                _prove_by_ssh(self.access, self.askpass, child.environment, stack)
+                options: tuple[str, ...] = ()
+                if self.proxy is not None:
+                    options = (go_by_ssh(self.proxy, self.address.host, self.address.port, child.environment),)
+                _prove_by_ssh(self.access, self.askpass, options, child.environment, stack)
             yield child
+
+    def with_token(self, username: str, token: Sensitive) -> Identity:
+        """Return the same identity as it is shown with a token that was given to its App."""
+        return replace(self, access=replace(self.access, username=username, password=token, app=None))
+
+    @property
+    def way(self) -> str:
+        """Return what somebody named who thereby decides how and when the remote is reached; "" for nothing.
+
+        Such a mirror is not everybody's: what comes, or hangs, by the way of one is not to concern the others.
+        """
+        ways = [f"{self.proxy.scheme}://{self.proxy.place}"] if self.proxy is not None else []
+        if self.access.app is not None and self.access.app.api != GitHubApp.api:
+            ways.append(self.access.app.api)
+        return " ".join(ways)
+
+    @property
+    def place(self) -> str:
+        """Return what hangs as one: a proxy, whatever is behind it, or the server."""
+        return self.proxy.place if self.proxy is not None else self.address.place
 
     @property
     def follows_redirects(self) -> bool:
@@ -118,9 +147,13 @@ class Identity:
 
     def _list_secrets(self) -> Iterator[bytes]:
         access = self.access
-        for value in (access.password, access.bearer_token, access.client_key, access.identity, access.passphrase):
+        keys = (access.client_key, access.identity, access.passphrase, access.proxy)
+        for value in (access.password, access.bearer_token, *keys):
             yield b"" if value is None else b"=" + value.reveal()
         yield access.client_certificate or b""
+        if (app := access.app) is not None:
+            yield repr((app.app_id, app.installation_id, app.owner, app.api)).encode()
+            yield app.key.reveal()
 
     def mute(self, text: str) -> str:
         """Remove every secret of ours from `text`: a remote's answer may repeat what it was sent."""
@@ -129,11 +162,16 @@ class Identity:
                 text = text.replace(secret, "***")
         if self.access.password is not None:
             text = text.replace(_make_basic(self.access), "***")
-        return text
+        return self.proxy.mute(text) if self.proxy is not None else text
 
 
 def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: bool) -> Identity:
-    """Return the identity to show at an address. Raises StalledError: the credentials do not fit the address."""
+    """Return the identity to show at an address.
+
+    Raises:
+        StalledError: the address and what is named for it do not fit together.
+        GitAccessDenied: a Secret holds what cannot be shown, until somebody edits it, which nobody may tell us.
+    """
     # what the Secret leaves out may be in the URL
     if address.username or address.password:
         access = replace(
@@ -143,16 +181,28 @@ def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: 
         raise StalledError(
             f"{address}: ssh needs an identity and known_hosts in the Secret", reason="AuthenticationFailed"
         )
-    proves = access.password or access.bearer_token
-    if address.scheme == "http" and proves and not plain_http:
+    proves = access.password or access.bearer_token or access.app
+    is_plain = address.scheme == "http" or (access.app is not None and not access.app.api.startswith("https://"))
+    if access.app is not None and not address.is_http:
+        raise StalledError(
+            f"{address}: a GitHub App's token is for https alone: name an https URL",
+            reason="InvalidProviderConfiguration",
+        )
+    if is_plain and proves and not plain_http:
         raise StalledError(f"{address}: credentials are not sent over plain http here: use https", reason="URLInvalid")
     # what would end the line that git is answered with, or a header
     for value in (access.password, access.bearer_token):
         if value and any(byte in value.reveal() for byte in b"\r\n\0"):
-            raise StalledError(f"{address}: the password or token holds a line break", reason="AuthenticationFailed")
+            raise GitAccessDenied(f"{address}: the password or token holds a line break")
     if "\n" in access.username or ":" in access.username or "\0" in access.username:
-        raise StalledError(f"{address}: the username holds a colon or a line break", reason="AuthenticationFailed")
-    return Identity(address, access, askpass)
+        raise GitAccessDenied(f"{address}: the username holds a colon or a line break")
+    proxy = parse_proxy(access.proxy) if access.proxy is not None else None
+    if access.app is not None and proxy is not None and proxy.scheme == "socks5":
+        raise GitAccessDenied(
+            f"{address}: tokens of a GitHub App cannot be asked for by a socks5 proxy: use an http one",
+            reason="InvalidProviderConfiguration",
+        )
+    return Identity(address, access, askpass, proxy)
 
 
 def _make_basic(access: GitAccess) -> str:
@@ -194,12 +244,15 @@ def _find_system_certificates() -> bytes:
     return Path(found).read_bytes() if found else b""
 
 
-def _prove_by_ssh(access: GitAccess, askpass: Path, environment: dict[str, str], stack: ExitStack) -> None:
+def _prove_by_ssh(
+    access: GitAccess, askpass: Path, more: tuple[str, ...], environment: dict[str, str], stack: ExitStack
+) -> None:
     key = access.identity.reveal() if access.identity else b""
     key = key.rstrip() + b"\n"  # OpenSSH does not read a key whose last line has no end
     identity, hosts = stack.enter_context(expose(key, access.known_hosts or b""))
-    options = (*_SSH_OPTIONS, f"IdentityFile={identity}", f"UserKnownHostsFile={hosts}")
-    environment["GIT_SSH_COMMAND"] = " ".join(("ssh -F /dev/null", *(f"-o {option}" for option in options)))
+    options = (*_SSH_OPTIONS, f"IdentityFile={identity}", f"UserKnownHostsFile={hosts}", *more)
+    words = ("ssh", "-F", "/dev/null", *(word for option in options for word in ("-o", option)))
+    environment["GIT_SSH_COMMAND"] = shlex.join(words)
     environment["GIT_SSH_VARIANT"] = "ssh"
     environment["SSH_ASKPASS_REQUIRE"] = "force"  # never a terminal
     environment["SSH_ASKPASS"] = "/bin/false"

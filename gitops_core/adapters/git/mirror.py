@@ -1,6 +1,6 @@
 """One bare mirror on this disk: what it holds, how it grows, how it is mended and kept small.
 
-    <state>/<slot>/<hash of the URL>.git     refs/keep/<commit> for each fetched commit, history cut at depth 1
+    <state>/<slot>/<hash of URL and proxy>.git     refs/keep/<commit> for each fetched commit, history cut at depth 1
 
 A mirror may be lost at any time without harm. After a start it is checked once (a kill or a full disk may have left a
 lock, half a pack or half a `shallow` file); found damaged, then or later, it is thrown away and made anew, once, within
@@ -55,6 +55,18 @@ def claim_slot(state: Path, owner: object) -> Slot:
     raise GitError(f"{MOST_SLOTS} processes use the mirrors in {state}: give each its own state folder")
 
 
+def place_mirror(folder: Path, key: str) -> Path:
+    """Return where a slot keeps the mirror of that key."""
+    return folder / f"{sha256(key.encode()).hexdigest()[:32]}.git"
+
+
+class Tag(NamedTuple):
+    """A tag: the id of its own object, "" where it is not annotated, and the commit that it leads to."""
+
+    oid: str
+    commit: str
+
+
 class Search(NamedTuple):
     """What a search found: the commit and the folder's tree that were searched, and the paths."""
 
@@ -69,6 +81,7 @@ KEPT = 8
 MOST_SLOTS = 64
 MOST_WAITING, PATIENCE = 4, 10.0  # for one repository's remote; the rest wait so many seconds without an answer
 REMEMBERED_SEARCHES = 2 << 20
+REMEMBERED_TAGS, TAG_WEIGHT = 64 << 10, 400
 SEARCH_WEIGHT, PATH_WEIGHT = 600, 60
 """Bytes that a search takes without what it found, and what each path takes beside its characters."""
 MOST_LOOSE, MOST_LOOSE_BYTES = 50, 1 << 20  # new objects that are written one by one
@@ -78,11 +91,11 @@ LOCAL_SECONDS = 300.0  # a command that touches no network: only a dead disk tak
 
 
 class Mirror:
-    """The mirror of one URL."""
+    """The mirror of one URL, by one way to it."""
 
-    def __init__(self, state: Path, url: str, commands: GitCommands, readers: Readers, limits: Limits) -> None:
+    def __init__(self, directory: Path, url: str, commands: GitCommands, readers: Readers, limits: Limits) -> None:
         self.url = url
-        self.directory = state / f"{sha256(url.encode()).hexdigest()[:32]}.git"
+        self.directory = directory
         self.lock = asyncio.Lock()
         self._room = Line(url, MOST_WAITING, PATIENCE)
         self._brought: Flights[None] = Flights()
@@ -91,6 +104,7 @@ class Mirror:
         self.overtaken: set[str] = set()  # full names of branches that somebody else moved under a push of ours
         self.moved = False  # the remote answers with a redirect
         self.searches: Recent[tuple[str, str], Search] = Recent(REMEMBERED_SEARCHES)  # by text and folder
+        self.tags: Recent[str, Tag] = Recent(REMEMBERED_TAGS)  # by full name, as they were resolved last
         self.used = time.monotonic()
         self._commands = commands
         self._readers = readers
@@ -147,7 +161,7 @@ class Mirror:
             raise GitBusy(str(error)) from None
 
     def has(self, commit: str) -> bool:
-        """Tell whether the commit and everything below its tree is here."""
+        """Tell whether the commit (or annotated tag of one) and everything below its tree is here."""
         if commit not in self._commits:
             return False
         self._commits[commit] = self._commits.pop(commit)
@@ -190,6 +204,9 @@ class Mirror:
         self._held[commit] -= 1
         if not self._held[commit]:
             del self._held[commit]
+
+    def remember_tag(self, ref: str, tag: Tag) -> None:
+        self.tags.put(ref, tag, TAG_WEIGHT)
 
     def remember_search(self, asked: tuple[str, str], search: Search) -> None:
         self.searches.put(asked, search, SEARCH_WEIGHT + sum(map(len, search.found)) + PATH_WEIGHT * len(search.found))

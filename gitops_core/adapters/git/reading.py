@@ -49,6 +49,8 @@ CLOSED = "the mirrors are closed: this process is ending"
 ANSWER_SECONDS = 10.0
 THREADS = 16
 LIVE_READERS = 4
+MOST_HEADER = 16 << 20
+"""Bytes of a commit, or of the object of an annotated tag."""
 REMEMBERED_TREES = 16 << 20
 REMEMBERED_FILES = 8 << 20
 ENTRY_WEIGHT = 270
@@ -272,10 +274,26 @@ class Shelf:
     def read_tree(self, oid: str) -> Entries:
         return self.readers.read_tree(self.directory, oid, self.limits.tree_bytes)
 
+    def holds(self, oid: str) -> bool:
+        """Tell whether the mirror has a commit or annotated tag of that id."""
+        return self.readers.read(self.directory, oid, MOST_HEADER) is not None
+
     def find_commit(self, oid: str) -> bytes | None:
-        """Return the body of a commit, or None when the mirror does not have it."""
-        stored = self.readers.read(self.directory, oid, 16 << 20)
-        return stored.body if stored and stored.type == "commit" else None
+        """Return the body of a commit, or None when the mirror does not have it. Raises GitError: it is no commit."""
+        return self._find(oid, "commit")
+
+    def find_tag(self, oid: str) -> bytes | None:
+        """Return the body of an annotated tag, or None when the mirror does not have it."""
+        return self._find(oid, "tag")
+
+    def _find(self, oid: str, type_: str) -> bytes | None:
+        try:
+            stored = self.readers.read(self.directory, oid, MOST_HEADER)
+        except OverflowError as error:
+            raise GitError(f"{type_} {oid} has {error.args[0]} bytes, the limit is {MOST_HEADER}") from None
+        if stored is not None and stored.type != type_:
+            raise GitError(f"{oid} is a {stored.type} and no {type_}")
+        return stored.body if stored is not None else None
 
     def read_blob(self, oid: str, path: str) -> bytes:
         """Return a file's contents. Raises GitError: the file is too large, or the mirror lost it."""
@@ -324,9 +342,17 @@ class Shelf:
                     yield f"{where}{name}", is_ if is_ and is_.mode in REGULAR else None
 
 
+class Listing(NamedTuple):
+    """What a folder holds, read once: the regular files, sorted by their bytes, links, and commits of submodules."""
+
+    files: tuple[str, ...]
+    links: Mapping[str, Entry]
+    modules: Mapping[str, str]
+
+
 @dataclass(frozen=True, eq=False)
 class MirrorTree(Tree):
-    """A folder of a commit, read from a mirror when it is asked. Submodules are left out.
+    """A folder of a commit, read from a mirror when it is asked.
 
     Listing and reading raise GitError: a limit is passed, or the mirror lost the object (then the next call on the
     remote mends the mirror).
@@ -335,7 +361,7 @@ class MirrorTree(Tree):
     oid: str
     shelf: Shelf
     lost: list[MirrorDamaged] = field(default_factory=list)
-    _known: list[tuple[tuple[str, ...], dict[str, Entry]]] = field(default_factory=list)
+    _known: list[Listing] = field(default_factory=list)
     _followed: list[Mapping[str, str]] = field(default_factory=list)
 
     def __getitem__(self, path: str) -> bytes:
@@ -351,10 +377,10 @@ class MirrorTree(Tree):
         return entry is not None and entry.mode in REGULAR
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._listing[0])
+        return iter(self._listing.files)
 
     def __len__(self) -> int:
-        return len(self._listing[0])
+        return len(self._listing.files)
 
     def find_blob(self, path: str) -> str:
         with self._noticing():
@@ -368,7 +394,8 @@ class MirrorTree(Tree):
                 entry = self.shelf.find_entry(self.oid, above)
             if entry is not None and entry.mode == SUBMODULE:
                 return (
-                    f"{'' if above == path else f'is below {above}, which '}is a submodule, and those are not fetched"
+                    f"{'' if above == path else f'is below {above}, which '}is a submodule, and those are fetched with"
+                    " spec.recurseSubmodules only"
                 )
         return super().explain_absence(path)
 
@@ -376,23 +403,27 @@ class MirrorTree(Tree):
     def links(self) -> Mapping[str, str]:
         if not self._followed:  # read once, as the listing
             with self._noticing():
-                links = self._listing[1].items()
+                links = self._listing.links.items()
                 self._followed.append({path: self._link(entry.oid, path) for path, entry in links})
         return self._followed[0]
+
+    @property
+    def submodules(self) -> Mapping[str, str]:
+        return self._listing.modules
 
     def _link(self, oid: str, path: str) -> str:
         return self.shelf.read_blob(oid, path).decode("utf-8", "surrogateescape")
 
     @property
-    def _listing(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
-        """The paths of the regular files, sorted by their bytes, and the symbolic links; read once."""
+    def _listing(self) -> Listing:
         if not self._known:  # a cached_property of Python 3.11 would have all trees wait for one that hangs
             self._known.append(self._list())
         return self._known[0]
 
-    def _list(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
+    def _list(self) -> Listing:
         files: list[str] = []
         links: dict[str, Entry] = {}
+        modules: dict[str, str] = {}
         folders = [("", self.oid)]
         with self._noticing():
             while folders:
@@ -404,10 +435,12 @@ class MirrorTree(Tree):
                         folders.append((f"{where}{name}/", entry.oid))
                     elif entry.mode == LINK:
                         links[where + name] = entry
-                if len(files) + len(folders) + len(links) > self.shelf.limits.files:
+                    elif entry.mode == SUBMODULE:
+                        modules[where + name] = entry.oid
+                if len(files) + len(folders) + len(links) + len(modules) > self.shelf.limits.files:
                     raise GitError(f"the folder has more than {self.shelf.limits.files} files")
         files.sort(key=lambda path: path.encode("utf-8", "surrogateescape"))
-        return tuple(files), links
+        return Listing(tuple(files), links, modules)
 
     @contextlib.contextmanager
     def _noticing(self) -> Iterator[None]:

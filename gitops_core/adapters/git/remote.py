@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gitops_core.adapters.git.address import check_commit_id, parse_address, write_full_ref
 from gitops_core.adapters.git.answers import (
     MirrorDamaged,
+    is_denied,
     is_redirect,
     judge_push,
     make_failure,
@@ -27,7 +28,8 @@ from gitops_core.adapters.git.answers import (
 )
 from gitops_core.adapters.git.commands import GitCommands, Result
 from gitops_core.adapters.git.credentials import Identity, identify
-from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, claim_slot
+from gitops_core.adapters.git.githubapp import USERNAME, AppTokens
+from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, Tag, claim_slot, place_mirror
 from gitops_core.adapters.git.objects import (
     GitObject,
     edit_tree,
@@ -38,6 +40,7 @@ from gitops_core.adapters.git.objects import (
 from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.adapters.git.trees import MirrorTrees
+from gitops_core.domain.sources.versions import list_newest, parse_range
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, is_never_ours
@@ -45,6 +48,7 @@ from gitops_core.recent import Recent
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()
+MOST_TIED = 16  # commits whose dates are compared
 MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
 PROVEN_BYTES, PROVEN_WEIGHT = 2 << 20, 256
 DISUSED_SECONDS = 7 * 24 * 3600.0
@@ -78,26 +82,29 @@ class GitMirrors:
         self._mirrors: dict[str, Mirror] = {}
         self._slot: Slot | None = None
         self._proven = Proven()
+        self._tokens = AppTokens(self._commands.places)
         self._chores: set[asyncio.Task[None]] = set()
         self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
 
     def get_remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
         address = parse_address(url, allow_file=self._allow_file)
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
-        mirror = self._mirror(address.url)
-        return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._run_later)
+        key = f"{address.url} by {identity.way}" if identity.way else address.url
+        mirror = self._mirror(key, address.url)
+        return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._tokens, self._run_later)
 
     def get_trees(self, name: str) -> MirrorTrees:
-        return MirrorTrees(self._mirror(f"trees:{name}"), self._run_later)  # no URL begins like this
+        return MirrorTrees(self._mirror(f"trees:{name}", f"trees:{name}"), self._run_later)  # no URL begins like this
 
     async def load_signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return _Threaded(await asyncio.to_thread(load_signer, kind, values, about))
 
-    def _mirror(self, url: str) -> Mirror:
-        if url not in self._mirrors:
+    def _mirror(self, key: str, url: str) -> Mirror:
+        if key not in self._mirrors:
             self._slot = self._slot or claim_slot(self._state, self)
-            self._mirrors[url] = Mirror(self._slot.directory, url, self._commands, self._readers, self._limits)
-        return self._mirrors[url]
+            directory = place_mirror(self._slot.directory, key)
+            self._mirrors[key] = Mirror(directory, url, self._commands, self._readers, self._limits)
+        return self._mirrors[key]
 
     async def close(self) -> None:
         """Finish the chores at hand, end the readers, and give the folder free. Not to be used afterwards."""
@@ -178,6 +185,7 @@ class MirrorRemote:
     timeout: float
     commands: GitCommands
     proven: Proven
+    tokens: AppTokens
     later: Callable[[Mirror], None]
 
     @property
@@ -186,12 +194,12 @@ class MirrorRemote:
 
     async def resolve(self, ref: GitRef) -> Revision:
         if ref.commit:
-            return Revision(ref.branch, check_commit_id(ref.commit))
+            return Revision(ref.name or ref.branch, check_commit_id(ref.commit))
         if ref.name:
             name = write_full_ref(ref.name)
             return self._pick(await self._list(*_choose_listing(name)), ref.name, name, "ref")
         if ref.semver:
-            raise StalledError(f"{self.url}: ref.semver is not supported yet: name a tag or a branch")
+            return await self._resolve_range(ref.semver)
         if ref.tag:
             name = write_full_ref(ref.tag, "tags")
             return self._pick(await self._list("--tags"), ref.tag, name, "tag")
@@ -200,7 +208,7 @@ class MirrorRemote:
         if name in self.mirror.overtaken and (tip := await self._fetch_overtaken(name)):
             return Revision(branch, tip)
         found = await self._list("--heads")
-        if not found:
+        if not found.commits:
             raise RefNotFound(f"{self.url} is empty: it has no branch yet", reason="EmptyGitRepository")
         return self._pick(found, branch, name, "branch")
 
@@ -214,6 +222,18 @@ class MirrorRemote:
 
     async def describe(self, revision: Revision) -> CommitInfo:
         return await self.mirror.run_healing(lambda: self._describe(revision))
+
+    async def read_commit(self, revision: Revision) -> bytes:
+        return await self.mirror.run_healing(lambda: self._read_commit(revision))
+
+    async def read_tag(self, ref: str, commit: str) -> bytes | None:
+        if (known := self.mirror.tags.get(ref)) is None or known.commit != commit:
+            found = self._pick(await self._list("--tags"), ref, write_full_ref(ref), "tag")
+            if found.commit != commit:
+                raise RefNotFound(f"{self.url}: {ref} is at {found.commit} by now, no more at {commit}")
+            known = self.mirror.tags.get(ref)
+        oid = known.oid if known is not None else ""
+        return await self.mirror.run_healing(lambda: self._read_tag(oid, ref)) if oid else None
 
     async def preview(self, commit: Commit) -> str:
         return (await self.mirror.run_healing(lambda: self._edit(commit)))[0]
@@ -233,8 +253,8 @@ class MirrorRemote:
         made = await self.mirror.run_healing(lambda: self._push(commit, ref, expected, target, written, ours))
         return Revision(branch, made)
 
-    async def _list(self, *only: str) -> dict[str, str]:
-        """List commits by full ref name, annotated tags peeled, and remember the branches.
+    async def _list(self, *only: str) -> Listing:
+        """List commits by full ref name, and remember the branches.
 
         Args:
             only: `--heads` or `--tags`, which the remote is told, so that it does not send the rest.
@@ -243,15 +263,39 @@ class MirrorRemote:
         if result.code:
             raise make_failure(result, self._name_deed("ls-remote"))
         self.proven.add(self.identity.fingerprint)
-        refs, peeled = await self.mirror.run_beside(lambda: _parse_listing(result.stdout))
+        listing = await self.mirror.run_beside(lambda: _parse_listing(result.stdout))
         if only == ("--heads",):
-            self.mirror.branches = frozenset(refs)
-        return peeled
+            self.mirror.branches = frozenset(listing.commits)
+        return listing
 
-    def _pick(self, found: Mapping[str, str], shown: str, name: str, kind: str) -> Revision:
-        if name not in found:
+    async def _resolve_range(self, text: str) -> Revision:
+        wanted, found, prefix = parse_range(text), await self._list("--tags"), "refs/tags/"
+        tags = found.commits
+        names = (ref[len(prefix) :] for ref in tags if ref.startswith(prefix))
+        newest = await self.mirror.run_beside(lambda: list_newest(names, wanted))
+        if not newest:
+            raise RefNotFound(f"{self.url} has no tag in the range {text!r}")
+        tied: dict[str, Revision] = {}
+        for tag in newest:
+            tied.setdefault(tags[prefix + tag], Revision(tag, tags[prefix + tag]))
+        if len(tied) > MOST_TIED:
+            raise RefNotFound(
+                f"{self.url} has {len(tied)} commits whose tags are equally new for {text!r}, as {newest[0]!r} is:"
+                f" more than {MOST_TIED} are not compared"
+            )
+        (chosen, *others), dates = tied.values(), {}
+        if others:
+            dates = {revision: (await self.describe(revision)).committer.when for revision in tied.values()}
+            chosen = max(dates, key=lambda revision: dates[revision])  # of one date the first: its name is the last
+        return self._pick(found, chosen.name, prefix + chosen.name, "tag")
+
+    def _pick(self, found: Listing, shown: str, name: str, kind: str) -> Revision:
+        if name not in found.commits:
             raise RefNotFound(f"{self.url} has no {kind} {shown!r}")
-        return Revision(shown, found[name])
+        commit = found.commits[name]
+        if name.startswith("refs/tags/"):
+            self.mirror.remember_tag(name, Tag(found.annotated.get(name, ""), commit))
+        return Revision(shown, commit)
 
     async def _fetch_tree(self, revision: Revision, path: str) -> Tree:
         return self.mirror.hold_tree(revision.commit, await self._find_folder(revision, path))
@@ -269,17 +313,28 @@ class MirrorRemote:
 
     async def _fetch_commit(self, revision: Revision) -> CommitInfo:
         """Return a commit, fetched when it was not here."""
-        commit = check_commit_id(revision.commit)
-        if not (self.mirror.has(commit) and self._is_proven()):
-            asked = (self.identity.fingerprint, commit)
-            await self.mirror.bring(asked, lambda: self._bring(commit, revision.name), self.timeout)
-        body = await self.mirror.run_beside(lambda: self.mirror.shelf.find_commit(commit))
-        if body is None:
-            raise MirrorDamaged(f"commit {commit} is missing from the mirror of {self.url}")
+        body = await self._read_commit(revision)
         try:
-            return parse_commit(commit, body)
+            return parse_commit(revision.commit, body)
         except ValueError as error:
-            raise GitError(f"commit {commit} of {self.url} cannot be read: {error}") from error
+            raise GitError(f"commit {revision.commit} of {self.url} cannot be read: {error}") from error
+
+    async def _read_commit(self, revision: Revision) -> bytes:
+        commit = check_commit_id(revision.commit)
+        return await self._read(commit, revision.name, lambda: self.mirror.shelf.find_commit(commit))
+
+    async def _read_tag(self, oid: str, ref: str) -> bytes:
+        return await self._read(oid, ref, lambda: self.mirror.shelf.find_tag(oid))
+
+    async def _read(self, oid: str, name: str, find: Callable[[], bytes | None]) -> bytes:
+        """Read an object, fetched when it was not here."""
+        if not (self.mirror.has(oid) and self._is_proven()):
+            asked = (self.identity.fingerprint, oid)
+            await self.mirror.bring(asked, lambda: self._bring(oid, name), self.timeout)
+        body = await self.mirror.run_beside(find)
+        if body is None:
+            raise MirrorDamaged(f"{oid} is missing from the mirror of {self.url}")
+        return body
 
     def _is_proven(self) -> bool:
         return self.identity.address.scheme == "file" or self.identity.fingerprint in self.proven
@@ -334,7 +389,7 @@ class MirrorRemote:
         shelf = self.mirror.shelf
         for depth, refspec in tips:
             result = await self._fetch_refs(depth, refspec)
-            if result.code == 0 and await self.mirror.run_beside(lambda: shelf.find_commit(commit)) is not None:
+            if result.code == 0 and await self.mirror.run_beside(lambda: shelf.holds(commit)):
                 return result
         raise RefNotFound(f"{self._name_deed('fetch')}: the remote has no such commit, or does not hand it out")
 
@@ -408,7 +463,7 @@ class MirrorRemote:
         result = await self._ask("push", *flags, "--", self.url, *(f"{made}:{name}" for name in leases))
         verdict = judge_push(result, self._name_deed(f"push to {' and '.join(leases)}"))
         if verdict is not None:
-            raise type(verdict)(self.identity.mute(str(verdict)))
+            raise verdict
 
     async def _find_leases(
         self,
@@ -420,9 +475,9 @@ class MirrorRemote:
         ours: Callable[[CommitInfo], bool],
     ) -> dict[str, str | None]:
         """Return where each ref that moves must be now. Raises PushConflict: the refspec's target cannot be moved."""
-        heads = {}
+        heads: Mapping[str, str] = {}
         if target or (expected is None and self.mirror.branches is None):
-            heads = await self._list("--heads")
+            heads = (await self._list("--heads")).commits
         if expected is None:
             expected = commit.parent if ref in (self.mirror.branches or ()) else ""
         if not target or target == ref:
@@ -443,31 +498,50 @@ class MirrorRemote:
         if is_redirect(result) and self.identity.follows_redirects:
             self.mirror.moved = True
             result = await self._ask_once(verb, *arguments)
-        return result._replace(stderr=self.identity.mute(result.stderr))
+        return result
 
     async def _ask_once(self, *arguments: str) -> Result:
         directory = () if arguments[0] == "ls-remote" else (f"--git-dir={self.mirror.directory}",)
-        with self.identity.child(redirects=self.mirror.moved) as child:
-            return await self.commands.run(
+        identity = await self._prove()
+        with identity.child(redirects=self.mirror.moved) as child:
+            result = await self.commands.run(
                 *directory,
                 *arguments,
                 timeout=self.timeout,
                 config=child.config,
                 environment=child.environment,
                 about=self.url,
-                host=self.identity.address.place,
+                host=self.identity.place,
                 writes=arguments[0] == "push",
             )
+        if identity is not self.identity and is_denied(result):
+            self.tokens.forget(self.identity.fingerprint)
+        return result._replace(stderr=identity.mute(result.stderr))
+
+    async def _prove(self) -> Identity:
+        access = self.identity.access
+        if access.app is None:
+            return self.identity
+        token = await self.tokens.get_token(self.identity.fingerprint, access, access.app, self.identity.proxy)
+        return self.identity.with_token(USERNAME, token)
 
     def _name_deed(self, deed: str) -> str:
         return f"git {deed} of {self.url}"
 
 
-def _parse_listing(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    """Parse the output of ls-remote: refs as it lists them, and with annotated tags peeled."""
+class Listing(NamedTuple):
+    """The refs of a remote: the commits that they lead to, and the objects of those that are annotated tags."""
+
+    commits: Mapping[str, str]
+    annotated: Mapping[str, str]
+
+
+def _parse_listing(output: bytes) -> Listing:
+    """Parse the output of ls-remote, where `NAME^{}` is what the annotated tag NAME leads to."""
     lines = (line.partition("\t") for line in output.decode("utf-8", "replace").splitlines())
     refs = {name: oid for oid, _, name in lines}
-    return refs, {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
+    peeled = {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
+    return Listing(peeled, {name: refs[name] for name, commit in peeled.items() if refs[name] != commit})
 
 
 def _choose_listing(ref: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from typing import Any
 import re2
 
 from gitops_core.domain.sources.links import follow_links
-from gitops_core.errors import StalledError
+from gitops_core.errors import TransientError
 from gitops_core.meta import Tree
 
 IGNORE_FILE = ".sourceignore"
@@ -42,8 +42,8 @@ MAX_LINES = 10_000
 MAX_LINE = 4_096  # bytes; no path of a file is longer
 
 
-class IgnoreRulesInvalid(StalledError):
-    """Ignore patterns that are too many or too long to be matched against every path."""
+class IgnoreRulesInvalid(TransientError):
+    """Ignore patterns that are too many or too long to be matched. Another commit may have others."""
 
     reason = "SourceIgnoreError"
 
@@ -82,8 +82,7 @@ def parse_ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> Ign
         given += [(folder, line) for line in _list_patterns(files[folder], f"{folder}/{IGNORE_FILE}".lstrip("/"))]
     given += [("", line) for line in _list_patterns(spec_ignore or "", "spec.ignore")]
     _check_number(given)
-    # An empty spec.ignore is how users say that nothing is to be left out; a file of comments says nothing.
-    defaults = () if given or spec_ignore == "" else DEFAULTS
+    defaults = () if given else DEFAULTS  # an empty spec.ignore, or one of comments, says nothing
     return _make_rules([*(("", line) for line in (*VERSION_CONTROL, *defaults)), *given])
 
 

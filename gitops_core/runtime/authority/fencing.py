@@ -95,6 +95,12 @@ class FencedRemote:
     async def describe(self, revision: Revision) -> CommitInfo:
         return await self.inner.describe(revision)
 
+    async def read_commit(self, revision: Revision) -> bytes:
+        return await self.inner.read_commit(revision)
+
+    async def read_tag(self, ref: str, commit: str) -> bytes | None:
+        return await self.inner.read_tag(ref, commit)
+
     async def preview(self, commit: Commit) -> str:
         return await self.inner.preview(commit)
 

@@ -6,19 +6,32 @@
     ca.crt (caFile)                    certificates to trust beside the system's
     tls.crt, tls.key (certFile, keyFile)  client certificate
 
+    githubAppID, githubAppPrivateKey, githubAppBaseURL, and githubAppInstallationID or githubAppInstallationOwner
+
+and of another one, which names a proxy:
+
+    address, username, password        http, https or socks5
+
 Source: Flux, the Secret of GitRepository.spec.secretRef.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
-from gitops_core.errors import GitAccessDenied
+from gitops_core.api import GitRepository
+from gitops_core.errors import GitAccessDenied, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
-from gitops_core.ports import Cluster, GitAccess
+from gitops_core.oci.reaching import read_proxy
+from gitops_core.ports import Cluster, GitAccess, GitHubApp
 
 SECRET = Kind("", "v1", "Secret")
+WRONG_PROVIDER = "InvalidProviderConfiguration"
+NO_APP = "secretRef with github app data must be specified when provider is set to github"
+PROXY_SCHEMES = ("http", "https", "socks5")
 
 
 async def read_git_access(cluster: Cluster, namespace: str, secret_name: str, url: str) -> GitAccess:
@@ -31,14 +44,80 @@ async def read_git_access(cluster: Cluster, namespace: str, secret_name: str, ur
     if not secret_name:
         return GitAccess()
     key = ObjectKey(namespace, secret_name)
+    return make_git_access(await _read_values(cluster, key), key, url)
+
+
+async def read_repository_access(
+    cluster: Cluster, repository: GitRepository, credentials: ObjectKey | None = None
+) -> GitAccess:
+    """Read how a GitRepository is reached: with its credentials, or those of another Secret, and by its proxy.
+
+    Raises:
+        GitAccessDenied: a Secret is missing, or is not what it should be.
+        ClusterError.
+    """
+    spec, namespace = repository.spec, repository.metadata.namespace
+    if credentials is None and spec.secret_ref is not None:
+        credentials = ObjectKey(namespace, spec.secret_ref.name)
+    if credentials is None and spec.provider == "github":
+        raise StalledError(NO_APP, reason=WRONG_PROVIDER)
+    access = GitAccess()
+    if credentials is not None:
+        values = await _read_values(cluster, credentials)
+        if "githubAppID" in values and spec.provider != "github":
+            cause = f"secretRef '{credentials}' has github app data but provider is not set to github"
+            raise GitAccessDenied(cause, reason=WRONG_PROVIDER)
+        is_own = spec.secret_ref is not None and credentials == ObjectKey(namespace, spec.secret_ref.name)
+        if spec.provider == "github" and (is_own or "githubAppID" in values):
+            access = make_app_access(values, credentials)
+        else:
+            access = make_git_access(values, credentials, spec.url)
+    if spec.proxy_secret_ref is None:
+        return access
+    key = ObjectKey(namespace, spec.proxy_secret_ref.name)
+    try:
+        return replace(access, proxy=read_proxy(await _read_values(cluster, key), str(key), PROXY_SCHEMES, cure=""))
+    except (ValueError, GitAccessDenied) as error:
+        raise GitAccessDenied(f"failed to configure proxy options: {error}") from None
+
+
+async def _read_values(cluster: Cluster, key: ObjectKey) -> dict[str, bytes]:
     manifest = await cluster.get(ObjectRef(SECRET, key))
     if manifest is None:
         raise GitAccessDenied(f"failed to get secret '{key}': not found")
     try:
-        values = decode_data(manifest)
+        return decode_data(manifest)
     except ValueError:
         raise GitAccessDenied(f"secret '{key}' holds data that is not base64") from None
-    return make_git_access(values, key, url)
+
+
+def make_app_access(values: Mapping[str, bytes], key: ObjectKey) -> GitAccess:
+    """Make the access of the GitHub App in a Secret's decoded values. Raises GitAccessDenied."""
+    texts = {name: value.decode("utf-8", "replace").strip() for name, value in values.items()}
+    if not texts.get("githubAppID"):
+        raise GitAccessDenied(NO_APP, reason=WRONG_PROVIDER)
+    named = [name for name in ("githubAppInstallationID", "githubAppInstallationOwner") if texts.get(name)]
+    if len(named) != 1:
+        raise GitAccessDenied(
+            f"secret '{key}' needs exactly one of githubAppInstallationID and githubAppInstallationOwner",
+            reason=WRONG_PROVIDER,
+        )
+    for name in ("githubAppID", "githubAppInstallationID"):
+        if name in texts and not re.fullmatch(r"[0-9]{1,18}", texts[name] or "0"):
+            raise GitAccessDenied(f"secret '{key}': {name} is no number", reason=WRONG_PROVIDER)
+    if not texts.get("githubAppPrivateKey"):
+        raise GitAccessDenied(f"secret '{key}' has no githubAppPrivateKey", reason=WRONG_PROVIDER)
+    api = texts.get("githubAppBaseURL", "").rstrip("/") or GitHubApp.api
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+(?:/[A-Za-z0-9._~/-]*)?", api):
+        raise GitAccessDenied(f"secret '{key}': githubAppBaseURL is no URL of an API", reason=WRONG_PROVIDER)
+    app = GitHubApp(
+        int(texts["githubAppID"]),
+        Sensitive(values["githubAppPrivateKey"]),
+        int(texts.get("githubAppInstallationID") or 0),
+        texts.get("githubAppInstallationOwner", ""),
+        api,
+    )
+    return GitAccess(app=app, ca=values.get("ca.crt", values.get("caFile")))
 
 
 def make_git_access(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAccess:
@@ -47,8 +126,6 @@ def make_git_access(values: Mapping[str, bytes], key: ObjectKey, url: str) -> Gi
         return _make_ssh_access(values, key)
     username, password = values.get("username", b""), values.get("password")
     token = values.get("bearerToken")
-    if username and password is None and not token:
-        raise GitAccessDenied(f"secret '{key}' has a username but no password")
     if password is not None and not username and not token:
         raise GitAccessDenied(f"secret '{key}' has a password but no username")
     certificate, client_key = (

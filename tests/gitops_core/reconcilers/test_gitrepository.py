@@ -112,10 +112,10 @@ async def test_an_empty_repository_and_a_missing_secret_have_their_own_reasons()
 
 
 @in_virtual_time
-async def test_an_ignore_pattern_that_cannot_be_read_stops_it() -> None:
+async def test_a_field_that_is_not_acted_on_stops_it() -> None:
     world = World()
     await world.begin({"a.yaml": config_map("a")})
-    await world.put(GitRepository, "v", interval="1m", url=URL, verify={"secretRef": {"name": "keys"}})
+    await world.put(GitRepository, "v", interval="1m", url=URL, provider="aws")
     async with world.running():
         await asyncio.sleep(5)
 
@@ -151,3 +151,18 @@ async def test_repositories_on_a_host_that_hangs_keep_no_other_waiting() -> None
             await asyncio.sleep(2)
             assert commit in (await world.repository_object())["status"]["artifact"]["revision"]
         assert condition(await world.repository_object("a7"), "Ready")[1] == "GitOperationFailed"
+
+
+@in_virtual_time
+async def test_an_ignore_pattern_that_cannot_be_matched_is_told_and_a_commit_heals_it() -> None:
+    world = World()
+    await world.begin({"a.yaml": config_map("a"), ".sourceignore": "x" * 5000})
+    async with world.running():
+        await asyncio.sleep(5)
+        ready = condition(await world.repository_object(), "Ready")
+        assert ready[:2] == ("False", "SourceIgnoreError")
+        assert ready[2].startswith(".sourceignore: line 1 is longer than")
+
+        await world.commit({".sourceignore": "x"})
+        await asyncio.sleep(3600)
+        assert condition(await world.repository_object(), "Ready")[0] == "True"

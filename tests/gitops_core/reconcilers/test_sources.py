@@ -367,4 +367,4 @@ def test_the_marker_of_source_ref_and_the_table_name_the_same_kinds(name: Any) -
 class _Nothing:
     """A platform that is only asked for its ports."""
 
-    cluster = git = compute = policy = None
+    cluster = git = objects = compute = policy = None

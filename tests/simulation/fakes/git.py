@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -18,6 +18,7 @@ from gitops_core.adapters.git.objects import (
     FOLDER,
     LINK,
     REGULAR,
+    SUBMODULE,
     Entries,
     Entry,
     GitObject,
@@ -32,7 +33,8 @@ from gitops_core.adapters.git.objects import (
 )
 from gitops_core.adapters.git.remote import get_target, write_push_options
 from gitops_core.adapters.git.signing import SigningKey, load_signer
-from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError, TreeLost
+from gitops_core.domain.sources.versions import list_newest, parse_range
+from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, TreeLost
 from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer, is_never_ours
 
@@ -52,6 +54,14 @@ class LinkedTree(FixedTree):
     """A Tree held in memory, with symbolic links."""
 
     linked: Mapping[str, str]
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+    def find_blob(self, path: str) -> str:
+        return make_object("blob", self.files[path]).oid if path in self.files else ""
+
+    @property
+    def submodules(self) -> Mapping[str, str]:
+        return self.modules
 
     @property
     def links(self) -> Mapping[str, str]:
@@ -64,6 +74,7 @@ class FakeRepository:
     def __init__(self) -> None:
         self.objects: dict[str, GitObject] = {}
         self.refs: dict[str, str] = {}
+        self.annotated: dict[str, bytes] = {}  # what annotated tags say, by ref
         self.refusal = ""
         self.options: tuple[str, ...] = ()  # what the last push told the hooks
 
@@ -74,9 +85,10 @@ class FakeRepository:
         branch: str = "main",
         modes: Mapping[str, str] | None = None,
         message: str = "A change",
+        when: datetime = SOMEBODY.when,
     ) -> str:
         """Commit `files` on top of a branch, as somebody; None removes one."""
-        ref = f"refs/heads/{branch}"
+        ref, who = f"refs/heads/{branch}", replace(SOMEBODY, when=when)
         parent = self.refs.get(ref, "")
         root = self.tree_of(parent) if parent else self.add(make_object("tree", b""))
         tree, objects = edit_tree(self.entries, root, files, "sha1")
@@ -84,12 +96,17 @@ class FakeRepository:
             self.add(item)
         for path, mode in (modes or {}).items():
             tree = self._with_mode(tree, path, mode)
-        body = encode_commit(Commit(parent, {}, message, SOMEBODY, SOMEBODY), tree)
+        body = encode_commit(Commit(parent, {}, message, who, who), tree)
         self.refs[ref] = self.add(make_object("commit", body if parent else body.replace(b"parent \n", b"")))
         return self.refs[ref]
 
     async def tag(self, name: str, commit: str, *, annotated: bool = False) -> None:
         self.refs[f"refs/tags/{name}"] = commit
+        self.annotated.pop(f"refs/tags/{name}", None)
+        if annotated:
+            who = f"{SOMEBODY.name} <{SOMEBODY.email}> 0 +0000"
+            said = f"object {commit}\ntype commit\ntag {name}\ntagger {who}\n\n{name}\n"
+            self.annotated[f"refs/tags/{name}"] = said.encode()
 
     async def set_branch(self, branch: str, commit: str) -> None:
         self.refs[f"refs/heads/{branch}"] = commit
@@ -145,6 +162,8 @@ class FakeRepository:
         entries = dict(self.entries(root))
         old = entries[name]
         entries[name] = Entry(FOLDER, self._with_mode(old.oid, rest, mode)) if rest else Entry(mode, old.oid)
+        if mode == SUBMODULE and not rest:
+            entries[name] = Entry(mode, self.objects[old.oid].body.decode())
         return self.add(make_object("tree", encode_tree(entries)))
 
 
@@ -234,6 +253,12 @@ class FakeRemote:
     async def describe(self, revision: Revision) -> CommitInfo:
         return await self._deed("describe", lambda: self._commit(revision))
 
+    async def read_commit(self, revision: Revision) -> bytes:
+        return await self._deed("read commit", lambda: self.repository.objects[self._commit(revision).commit].body)
+
+    async def read_tag(self, ref: str, commit: str) -> bytes | None:
+        return await self._deed("read tag", lambda: self._read_tag(ref, commit))
+
     async def preview(self, commit: Commit) -> str:
         return await self._deed("preview", lambda: self._edit(commit)[0])
 
@@ -270,9 +295,9 @@ class FakeRemote:
 
     def _resolve(self, ref: GitRef) -> Revision:
         if ref.commit:
-            return Revision(ref.branch, check_commit_id(ref.commit))
+            return Revision(ref.name or ref.branch, check_commit_id(ref.commit))
         if ref.semver and not ref.name:
-            raise StalledError(f"{self.url}: ref.semver is not supported yet: name a tag or a branch")
+            return self._resolve_range(ref.semver)
         if ref.name:
             shown, name = ref.name, write_full_ref(ref.name)
         elif ref.tag:
@@ -287,6 +312,18 @@ class FakeRemote:
         if name not in self.repository.refs:
             raise RefNotFound(f"{self.url} has no ref {shown!r}")
         return Revision(shown, self.repository.refs[name])
+
+    def _resolve_range(self, text: str) -> Revision:
+        tags = {ref.removeprefix("refs/tags/"): oid for ref, oid in self.repository.refs.items() if "/tags/" in ref}
+        found = [Revision(tag, tags[tag]) for tag in list_newest(tags, parse_range(text))]
+        if not found:
+            raise RefNotFound(f"{self.url} has no tag in the range {text!r}")
+        return max(found, key=lambda revision: self._commit(revision).committer.when)
+
+    def _read_tag(self, ref: str, commit: str) -> bytes | None:
+        if self.repository.refs.get(ref) != commit:
+            raise RefNotFound(f"{self.url}: {ref} is not at {commit}")
+        return self.repository.annotated.get(ref)
 
     def _commit(self, revision: Revision) -> CommitInfo:
         stored = self.repository.objects.get(check_commit_id(revision.commit))
@@ -304,7 +341,8 @@ class FakeRemote:
         objects, entries = self.repository.objects, dict(self.repository.walk(root))
         files = {path: objects[entry.oid].body for path, entry in sorted(entries.items()) if entry.mode in REGULAR}
         links = {path: objects[entry.oid].body.decode() for path, entry in entries.items() if entry.mode == LINK}
-        return LinkedTree(root, files, links)
+        modules = {path: entry.oid for path, entry in entries.items() if entry.mode == SUBMODULE}
+        return LinkedTree(root, files, links, modules)
 
     def _search(self, revision: Revision, text: str, path: str) -> tuple[str, ...]:
         if not text or "\n" in text or "\0" in text:

@@ -473,8 +473,9 @@ async def test_strange_names_and_submodules(tmp_path: Path, place: GitPlace) -> 
 
     assert list(held) == [" lead", "*", "-x", "latin\udce9", "new\nline", 'quo"te']
     assert set(held.values()) == {b"x"}
-    assert held.explain_absence("sub") == "is a submodule, and those are not fetched"
-    assert held.explain_absence("sub/b") == "is below sub, which is a submodule, and those are not fetched"
+    why = "is a submodule, and those are fetched with spec.recurseSubmodules only"
+    assert held.explain_absence("sub") == why
+    assert held.explain_absence("sub/b") == f"is below sub, which {why}"
     assert await remote.search(pushed, "x") == (" lead", "*", "latin\udce9", "new\nline", 'quo"te')
     listing = await repository.git("ls-tree", "-z", pushed.commit)
     assert len(listing.split(b"\0")) == 8
@@ -555,3 +556,33 @@ class Reign(Deposed):
     def check(self) -> None:
         if not self.lasts:
             super().check()
+
+
+async def test_a_tag_of_a_file_is_told_and_no_mirror_is_thrown_away_for_it(tmp_path: Path, place: GitPlace) -> None:
+    repository = await place.repository("apps.git", {"a": b"1"})
+    blob = (await repository.git("rev-parse", "main:a")).decode().strip()
+    await repository.git("update-ref", "refs/tags/v1.0.0", blob)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
+    await remote.fetch_tree(await remote.resolve(MAIN))
+    kept = packs(mirror_of(tmp_path))
+
+    for ref in (GitRef(tag="v1.0.0"), GitRef(semver="1.x"), GitRef(commit=blob)):
+        with pytest.raises(GitError, match="is a blob and no commit"):
+            await remote.fetch_tree(await remote.resolve(ref))
+
+    assert set(kept) <= set(packs(mirror_of(tmp_path)))
+    await mirrors.close()
+
+
+async def test_a_crowd_of_equally_new_tags_is_not_fetched(tmp_path: Path, place: GitPlace) -> None:
+    repository = await place.repository()
+    for number in range(17):
+        await repository.tag(f"1.0.0+{number}", await repository.commit({"a": b"%d" % number}))
+    mirrors = mirrors_in(tmp_path)
+
+    with pytest.raises(RefNotFound, match=r"has 17 commits whose tags are equally new for '1\.x', as '1\.0\.0\+9' is"):
+        await mirrors.get_remote(f"{place.url}/apps.git").resolve(GitRef(semver="1.x"))
+
+    assert not list((tmp_path / "state").rglob("*.pack"))
+    await mirrors.close()

@@ -9,7 +9,7 @@ import pytest
 
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.git.commands import GitCommands
-from gitops_core.adapters.git.mirror import Mirror
+from gitops_core.adapters.git.mirror import Mirror, place_mirror
 from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.adapters.git.remote import Proven
 from gitops_core.errors import GitError
@@ -25,7 +25,7 @@ COMMITS = [f"{number:040x}" for number in range(30)]
 
 
 def mirror(folder: Path) -> Mirror:
-    return Mirror(folder, "https://silent.example/apps.git", GitCommands(), Readers(), Limits())
+    return Mirror(folder / "apps.git", "https://silent.example/apps.git", GitCommands(), Readers(), Limits())
 
 
 @pytest.mark.parametrize("revisions", [1, 30])
@@ -129,7 +129,7 @@ async def fetched(folder: Path, url: str) -> str:
         await mirrors.get_remote(f"{place.url}/apps.git").fetch_tree(revision)
         await mirrors.close()
         (made,) = (folder / "state" / "0").glob("*.git")
-        made.rename(Mirror(made.parent, url, GitCommands(), Readers(), Limits()).directory)
+        made.rename(place_mirror(made.parent, url))
         return (await repository.log())[0]
 
 
