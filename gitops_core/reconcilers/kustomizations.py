@@ -411,7 +411,8 @@ class KustomizationReconciler:
         if progress.awaits == "healthy":
             conditions = (Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress),)
         delay = plan_next_look(progress, wanted, verdict, lives, attempt.applier.ownership, now)
-        return attempt.report_waiting(delay, verdict.waiting, *conditions)
+        seen = [ref for ref in verdict.waiting if lives.get(ref) is not None]
+        return attempt.report_waiting(delay, verdict.waiting, seen, *conditions)
 
     # the end
 

@@ -374,3 +374,25 @@ async def test_what_is_refused_against_its_trial_is_put_back() -> None:
 
 
 SECRET_OF_TYPE = '{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "type": "example.org/%s"}'
+
+
+@in_virtual_time
+async def test_an_object_that_goes_before_its_end_is_watched_is_made_anew_in_a_moment() -> None:
+    world = await begin({"apps/a.yaml": job("migrate:1")}, force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+        await world.local.patch(MIGRATE, {"metadata": {"finalizers": ["example.org/hold"]}}, field_manager="other")
+        let_go = world.cluster.meanwhile
+
+        async def release() -> None:
+            await world.local.patch(MIGRATE, {"metadata": {"finalizers": None}}, field_manager="other")
+
+        async def release_later() -> None:  # right before the status that says what is waited for
+            let_go["patch", "Kustomization/apps"] = release
+
+        world.cluster.meanwhile["delete", "Job/migrate"] = release_later
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2")})
+        await asyncio.sleep(5)
+
+        assert (await ready(world))[0] == "True"
+        assert await image_of(world) == "migrate:2"
