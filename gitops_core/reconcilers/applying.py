@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from gitops_core.domain.sync import inventory, stages
 from gitops_core.domain.sync.creators import CREATOR, NAMESPACE, holds_others, is_adopted, make_blank, may_be_deleted
-from gitops_core.domain.sync.ignoring import leave_alone
+from gitops_core.domain.sync.ignoring import add_version, leave_alone
 from gitops_core.domain.sync.imprints import Imprint, get_version, make_imprint
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.plan import Action, SyncPlan
@@ -334,8 +334,7 @@ class Applier:
             return Applied(ref, live, "skipped", make_imprint(live))
         if old is None and holds_others(ref.kind):  # others would go with it: it keeps a mark of who made it
             old = await self._make(action)
-        manifest = self._fit(action, await self.cluster.get(ref) if action.ignored else None)
-        live = await self.cluster.apply(manifest, field_manager=self.ownership.manager, force=True)
+        manifest, live = await self._apply_fitted(action)
         if action.take_over:
             live = await self._take_over(manifest, live)
         change = judge_change(old, live, self.ownership.manager)
@@ -348,6 +347,20 @@ class Applier:
         except AlreadyExists:
             return await self.cluster.get(action.ref)
         return None
+
+    async def _apply_fitted(self, action: Action) -> tuple[Manifest, Manifest]:
+        """Apply what fits what is there, and only to that: who writes an ignored field meanwhile keeps it."""
+        for attempt in range(1, TRIES + 1):
+            found = await self.cluster.get(action.ref) if action.ignored else None
+            manifest = self._fit(action, found)
+            is_copied = found is not None and manifest != action.manifest
+            sent = add_version(manifest, get_version(found)) if found is not None and is_copied else manifest
+            try:
+                return manifest, await self.cluster.apply(sent, field_manager=self.ownership.manager, force=True)
+            except Conflict:
+                if not is_copied or attempt == TRIES:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def _fit(self, action: Action, live: Manifest | None) -> Manifest:
         """Return what to apply to what is there."""
