@@ -148,6 +148,8 @@ class KustomizationReconciler:
 
     async def _explain_dependency(self, attempt: Attempt, key: ObjectKey, expression: str) -> str:
         """Explain why a dependency is not ready; "" when it is."""
+        if expression:  # it may ask for whatever stands there
+            self.platform.policy.check_reference(attempt.wanted.ref, ObjectRef(Kustomization.KIND, key))
         dependency = await self.platform.objects.get(Kustomization, key)
         if dependency is None:
             return dependencies.explain_absence(key)

@@ -154,8 +154,8 @@ def test_what_we_alone_apply_of_an_ignored_field_stays_ours(theirs: Any, applied
 
 
 def test_the_rest_of_a_list_that_others_apply_too_keeps_its_keys() -> None:
-    ours = {"f:list": {PORT: {".": {}, "f:port": {}, "f:nodePort": {}}}}
-    theirs = {"f:list": {PORT: {".": {}, "f:port": {}, "f:name": {}}}}
+    ours: Any = {"f:list": {PORT: {".": {}, "f:port": {}, "f:nodePort": {}}}}
+    theirs: Any = {"f:list": {PORT: {".": {}, "f:port": {}, "f:name": {}}}}
     items = [{"port": 80, "protocol": "TCP", "name": "http", "nodePort": 2}]
 
     found = leave_alone(
