@@ -310,7 +310,7 @@ class KustomizationReconciler:
 
     async def _replace(self, attempt: Attempt, progress: Progress) -> Replaced:
         """Make anew what of the stage cannot be changed, as far as the old one goes."""
-        with self._failing(attempt, progress):
+        with self._failing(attempt, progress, may_be_missing=True):
             replaced = await attempt.applier.replace(progress.choose_predictions())
         attempt.changes.extend(str(one) for one in replaced.made)
         return replaced
@@ -325,7 +325,7 @@ class KustomizationReconciler:
         return applied
 
     @contextmanager
-    def _failing(self, attempt: Attempt, progress: Progress) -> Iterator[None]:
+    def _failing(self, attempt: Attempt, progress: Progress, *, may_be_missing: bool = False) -> Iterator[None]:
         """Fail with what the cluster answers to the writes of a stage, and tell what was written before."""
         try:
             yield
@@ -334,6 +334,8 @@ class KustomizationReconciler:
             changes = [str(one) for one in (*progress.applied, *error.applied) if one.change in CHANGES]
             attempt.fail(error.reason, "\n".join((str(error), *changes)))
         except GitOpsError as error:
+            if may_be_missing and isinstance(error, ClusterUnavailable) and not attempt.applier.target:
+                raise  # ours will be back in a moment: what was deleted does not wait for retryInterval
             attempt.fail_sync(error)
 
     async def _prune(self, attempt: Attempt, plan: SyncPlan) -> None:
