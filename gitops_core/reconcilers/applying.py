@@ -34,6 +34,7 @@ from gitops_core.domain.sync.replacing import (
     is_welcome,
     make_copy,
     refuse_replacement,
+    runs_once,
     tell_loss,
     tell_return,
 )
@@ -265,7 +266,7 @@ class Applier:
         try:
             return await self._apply(Prediction(prediction.action, "created"))
         except (Invalid, Forbidden, BadRequest) as refusal:
-            if (old := prediction.live) is None:
+            if (old := prediction.live) is None or runs_once(old):
                 raise
             try:
                 await self.cluster.create(make_copy(old), field_manager=self.ownership.manager)

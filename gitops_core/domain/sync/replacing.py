@@ -16,7 +16,7 @@ from typing import Any
 
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.errors import AlreadyExists, ClusterError, Invalid
-from gitops_core.meta import Manifest, ObjectRef
+from gitops_core.meta import Kind, Manifest, ObjectRef
 
 HINT = "set spec.force, or the annotation kustomize.toolkit.fluxcd.io/force: enabled, to have it deleted and made anew"
 _FIXED = re.compile(
@@ -90,6 +90,11 @@ def explain_stay(ref: ObjectRef, wanted: Manifest, live: Manifest, ownership: Ow
 def refuse_replacement(ref: ObjectRef, error: ClusterError, answer: ClusterError) -> Invalid:
     """Return what to say of an object that cannot be changed, and could not be made anew either."""
     return Invalid(ref, f"{error}; it is left as it is, for it could not be made anew: {answer}")
+
+
+def runs_once(old: Manifest) -> bool:
+    """Tell whether an object that is made once more would do once more what it has done."""
+    return Kind.of_manifest(old).kind in ("Job", "Pod")
 
 
 def make_copy(old: Manifest) -> Manifest:

@@ -396,3 +396,22 @@ async def test_an_object_that_goes_before_its_end_is_watched_is_made_anew_in_a_m
 
         assert (await ready(world))[0] == "True"
         assert await image_of(world) == "migrate:2"
+
+
+@in_virtual_time
+async def test_what_would_run_once_more_is_not_put_back() -> None:
+    world = await begin({"apps/a.yaml": job("migrate:1")}, force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+
+        async def lie() -> None:
+            raise Forbidden("a hook that lies")
+
+        world.cluster.meanwhile["apply", "Job/migrate"] = lie
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2")})
+        missing = await image_of(world)
+        await asyncio.sleep(61)
+
+        assert missing is None
+        assert ("create", "Job/migrate", False) not in world.cluster.requests
+        assert await image_of(world) == "migrate:2"
