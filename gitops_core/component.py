@@ -43,6 +43,7 @@ WATCHED = "reconcile.fluxcd.io/watch=Enabled"
 PERMISSIONS = (
     Permission("", "secrets", READ, "credentials of GitRepositories, tokens of Receivers"),
     Permission("", "configmaps", READ, "variables of Kustomizations"),
+    Permission("", "pods", ("list",), "what keeps a rollout, for the message of its failure"),
     Permission("", "serviceaccounts", ("get", "impersonate"), "with whose rights Kustomizations are applied"),
 )
 APPLIES = (

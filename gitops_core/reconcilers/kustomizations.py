@@ -21,17 +21,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gitops_core.api import Artifact, Inventory, InventoryEntry, Kustomization, KustomizationStatus
-from gitops_core.api.kustomization import CommonMetadata
+from gitops_core.api import Artifact, Kustomization
 from gitops_core.domain.render.variables import substitute_all, weigh_substitution
-from gitops_core.domain.sync import contests, dependencies, inventory, stages
+from gitops_core.domain.sync import contests, dependencies, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import list_applied_revisions
-from gitops_core.domain.sync.ignoring import IgnoreRules
 from gitops_core.domain.sync.imprints import Imprint
-from gitops_core.domain.sync.normalization import normalize
-from gitops_core.domain.sync.ownership import Ownership, add_metadata
-from gitops_core.domain.sync.plan import SyncPlan, plan_sync
+from gitops_core.domain.sync.plan import SyncPlan
 from gitops_core.domain.sync.predictions import CHANGES, Applied
 from gitops_core.domain.sync.progress import (
     Identity,
@@ -44,7 +40,7 @@ from gitops_core.domain.sync.progress import (
     plan_next_look,
     tell_states,
 )
-from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, list_confirmations
+from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, list_confirmations
 from gitops_core.domain.sync.targets import find_kubeconfig
 from gitops_core.errors import (
     ClusterUnavailable,
@@ -57,11 +53,12 @@ from gitops_core.errors import (
     TransientError,
 )
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Overlay, Renderer
+from gitops_core.ports import Renderer
 from gitops_core.reconcilers.applying import Applier, PruneFailed, Replaced, SyncFailed, is_terminating
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by_kind
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.planning import list_entries, make_overlay, make_plan, parse_inventory
 from gitops_core.reconcilers.sources import NAMED_BY
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import Variables, read_variables
@@ -178,7 +175,7 @@ class KustomizationReconciler:
             folder = await self.folders.read_folder(source, attempt.revision, spec.path, beside=spec.components)
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
-            built = await self.renderer.render(folder.tree, _make_overlay(wanted), folder.path)
+            built = await self.renderer.render(folder.tree, make_overlay(wanted), folder.path)
         except Postponed:
             raise
         except GitBusy as error:  # others find out whether the remote is well: no reason to wait for retryInterval
@@ -219,23 +216,11 @@ class KustomizationReconciler:
         return found.objects
 
     async def _decide(self, attempt: Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
-        wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
-        ownership, common = attempt.applier.ownership, wanted.spec.common_metadata
+        wanted, ownership = attempt.wanted, attempt.applier.ownership
         names = list_confirmations(attempt.revision, list_applied_revisions(wanted.status), wanted.metadata.generation)
         try:
-            known, limit = _parse_inventory(wanted.status), PruneLimit.of(annotations)
-            ignore = IgnoreRules.parse(wanted.spec.ignore)
             return await self.platform.compute.run(
-                estimate_weight(scoped),
-                lambda: plan_sync(
-                    [_mark(normalize(manifest), ownership, common) for manifest in scoped],
-                    known,
-                    ownership,
-                    prune=wanted.spec.prune,
-                    limit=limit,
-                    confirmed=annotations.get(CONFIRM, "").strip() in names,
-                    ignore=ignore,
-                ),
+                estimate_weight(scoped), lambda: make_plan(wanted, scoped, ownership, names)
             )
         except PruneGuarded as error:
             hint = f"mend Git, or confirm this with the annotation {CONFIRM}: {names[0]}"
@@ -265,7 +250,7 @@ class KustomizationReconciler:
         """Store the inventory before the first write, if it is not stored already."""
         before = attempt.status.inventory
         attempt.set_inventory(refs)
-        if {e.id for e in _list_entries(before)} != {e.id for e in _list_entries(attempt.status.inventory)}:
+        if {e.id for e in list_entries(before)} != {e.id for e in list_entries(attempt.status.inventory)}:
             await self.platform.statuses.write(attempt.wanted, attempt.status)
 
     async def _go_on(self, attempt: Attempt, progress: Progress) -> Outcome:
@@ -279,7 +264,7 @@ class KustomizationReconciler:
             if verdict.gone:
                 progress, lives = progress.repeat_stage(verdict.gone), {}
             elif verdict.waiting:
-                self._refuse_failure(attempt, progress, verdict)
+                await self._refuse_failure(attempt, progress, verdict, lives)
                 return self._wait(attempt, progress, verdict, lives)
             elif progress.is_last:
                 took = self.platform.clock.monotonic() - progress.awaited_since
@@ -390,7 +375,7 @@ class KustomizationReconciler:
         judged = await self.evaluator.judge(attempt, {ref: lives[ref] for ref in awaited}) if awaits_health else {}
         return judge(progress, lives, unserved, self.platform.clock.now(), judged), lives
 
-    def _refuse_failure(self, attempt: Attempt, progress: Progress, verdict: Verdict) -> None:
+    async def _refuse_failure(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> None:
         """Fail where what is waited for will not come, or has not come in time."""
         now = self.platform.clock.monotonic()
         took, waited = now - progress.since, now - progress.awaited_since
@@ -401,10 +386,11 @@ class KustomizationReconciler:
             still = "there still, to be made anew," if progress.awaits == "gone" else "not ready"
             cause = f"{ref} is {still} after {write_duration(took)}: {state.message}"
             attempt.fail("ReconciliationFailed", "\n".join((cause, *attempt.take_changes())))
-        if verdict.failed:
-            attempt.fail_health(waited, f"failed early due to stalled resources: {tell_states(verdict.failed)}")
-        if is_late:
-            attempt.fail_health(waited, f"timeout waiting for: {tell_states(verdict.waiting)}")
+        if verdict.failed or is_late:
+            states = verdict.failed or verdict.waiting
+            causes = await attempt.applier.find_causes({ref: lives.get(ref) for ref in states})
+            why = "failed early due to stalled resources" if verdict.failed else "timeout waiting for"
+            attempt.fail_health(waited, f"{why}: {tell_states(states, causes)}")
 
     def _wait(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> Outcome:
         """Return without having waited: what comes wakes the Kustomization, and it goes on from here."""
@@ -423,7 +409,7 @@ class KustomizationReconciler:
     async def finalize(self, wanted: Kustomization) -> None:
         self._memory.pop(wanted.key, None)
         self._waits.pop(wanted.key, None)
-        refs = _parse_inventory(wanted.status)
+        refs = parse_inventory(wanted.status)
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
         if why := await self.targets.explain_loss(wanted):
@@ -477,29 +463,6 @@ def _make_identity(attempt: Attempt) -> Identity:
     return Identity(target, metadata.uid, metadata.generation, revision, asked, variables)
 
 
-def _make_overlay(wanted: Kustomization) -> Overlay:
-    spec = wanted.spec
-    lists = {
-        "images": msgspec.to_builtins(spec.images),
-        "patches": msgspec.to_builtins(spec.patches),
-        "components": [] if spec.ignore_missing_components else list(spec.components),
-        "buildMetadata": list(spec.build_metadata),
-    }
-    return Overlay(
-        namespace=spec.target_namespace or "",
-        name_prefix=spec.name_prefix or "",
-        name_suffix=spec.name_suffix or "",
-        fields=tuple((name, items) for name, items in lists.items() if items),
-        optional_components=spec.components if spec.ignore_missing_components else (),
-    )
-
-
-def _mark(manifest: Manifest, ownership: Ownership, common: CommonMetadata | None) -> Manifest:
-    """Return `manifest` with the owner's mark, and the common metadata, which wins."""
-    manifest = ownership.add_mark(manifest)
-    return add_metadata(manifest, common.labels, common.annotations) if common else manifest
-
-
 def _compute_fingerprint(plan: SyncPlan) -> str:
     return _hash((one.manifest, one.create_only, one.take_over, one.ignored) for one in plan.actions)
 
@@ -511,18 +474,6 @@ def _hash(items: Iterable[object]) -> str:
         digest.update(b"," * bool(number) + msgspec.json.encode(item, order="deterministic"))
     digest.update(b"]")
     return digest.hexdigest()
-
-
-def _list_entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:
-    return stored.entries if stored is not None else ()
-
-
-def _parse_inventory(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
-    """Parse the inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
-    try:
-        return tuple(inventory.parse_id(entry.id, entry.v) for entry in _list_entries(status.inventory))
-    except ValueError as error:
-        raise StalledError(f"status.inventory: {error}: take it out (kubectl edit --subresource=status)") from None
 
 
 def _deletes(wanted: Kustomization) -> bool:

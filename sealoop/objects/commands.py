@@ -9,7 +9,7 @@ Exit codes: 0 done, 1 something failed, 2 the command line makes no sense, 130 i
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, cast
 
 import click
@@ -34,8 +34,12 @@ _dry_run = click.option(
 )
 
 
-def run(work: Coroutine[Any, Any, int]) -> None:
-    """Run a command to the end of the process: its failures become one line and exit code 1."""
+def run(work: Coroutine[Any, Any, int], find_code: Callable[[], int] = lambda: 0) -> None:
+    """Run a command to the end of the process: its failures become one line and exit code 1.
+
+    Args:
+        find_code: the exit code when nothing failed.
+    """
     import asyncio
     import logging
 
@@ -50,7 +54,7 @@ def run(work: Coroutine[Any, Any, int]) -> None:
         raise click.ClickException(make_visible(str(error))) from error
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(1 if failures else 0)
+    sys.exit(1 if failures else find_code())
 
 
 @click.command(
@@ -211,7 +215,7 @@ def delete(
     Objects with finalizers are gone when their controllers have cleaned up; Ctrl-C stops the waiting, not the deletion.
     """
     _check_what(words, files, selector, everything)
-    limit = _parse_seconds(timeout)
+    limit = parse_seconds(timeout)
 
     async def work() -> int:
         from sealoop.objects.deleting import Deleting, delete_all
@@ -249,7 +253,7 @@ def _check_what(words: Sequence[str], files: Sequence[str], selector: str, every
         raise click.UsageError("-l chooses some, --all takes all: leave one out")
 
 
-def _parse_seconds(duration: str | None) -> float | None:
+def parse_seconds(duration: str | None) -> float | None:
     from gitops_core.meta import parse_duration
 
     try:

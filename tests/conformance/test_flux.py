@@ -29,13 +29,15 @@ INTENDED = (
     Intended("Kustomization/nopath", "conditions.Ready.message", "no folder of ours is named"),
     Intended("Kustomization/badfield", "conditions.Ready.message", "the very first object is applied as its own trial"),
     Intended("Kustomization/unknown", "conditions.Ready.message", NEWLINE),
-    Intended("Kustomization/frozen", "conditions.Ready.message", NEWLINE),
+    Intended("Kustomization/frozen", "conditions.Ready.message", "how to have the object made anew is told"),
+    Intended("Kustomization/health", "conditions.*.message", "what keeps the Pods is told"),
     Intended("events/r", "*.source.toolkit.fluxcd.io/digest", "the digest is that of the tree: there is no archive"),
     Intended("events/broken", "BuildFailed: *", "one event: the message has no random folder, so it stays the same"),
     Intended("events/nopath", "ArtifactFailed: *", "no folder of ours is named"),
     Intended("events/badfield", "ReconciliationFailed: *", "the very first object is applied as its own trial"),
     Intended("events/unknown", "ReconciliationFailed: *", NEWLINE),
-    Intended("events/frozen", "ReconciliationFailed: ConfigMap*", NEWLINE),
+    Intended("events/frozen", "ReconciliationFailed: ConfigMap*", "how to have the object made anew is told"),
+    Intended("events/health", "HealthCheckFailed: *", "what keeps the Pods is told"),
     Intended("events/dependent", "DependencyNotReady: *", "the dependency is named; its readiness wakes, not a timer"),
 )
 

@@ -262,9 +262,7 @@ async def _may_differ(world: World, head: Mapping[str, bytes]) -> bool:
     """Tell whether a person's revert, a downgrade or the group keeps Git from what the policies chose."""
     if world.safety is None or world.safety.is_final:
         return False
-    walk = Walk()
-    for step, _, _ in await _steps(world):
-        _remember(world.chronicle, step, walk)
+    walk = await _walk(world)
     tags = set()
     for policy in world.policies:
         chosen = world.chronicle.chosen_at(policy, world.clock.monotonic())
@@ -277,6 +275,13 @@ async def _may_differ(world: World, head: Mapping[str, bytes]) -> bool:
     return world.safety.demands.same_tag and len(tags) > 1
 
 
+async def _walk(world: World) -> Walk:
+    walk = Walk()
+    for step, _, _ in await _steps(world):
+        _remember(world.chronicle, step, walk)
+    return walk
+
+
 def may_stay_undecided(world: World) -> frozenset[str]:
     """Return the policies that no tag is good enough for."""
     if world.safety is None:
@@ -284,16 +289,18 @@ def may_stay_undecided(world: World) -> frozenset[str]:
     return frozenset(policy for policy in world.policies if not _best(world, policy))
 
 
-def may_stay_failing(world: World, head: Mapping[str, bytes]) -> bool:
-    """Tell whether a policy keeps a digest that its registry made up: until a rollback or a person, no Pod starts."""
-    if world.safety is None or not world.safety.demands.kept or world.safety.demands.rollback:
+async def may_stay_failing(world: World, head: Mapping[str, bytes]) -> bool:
+    """Tell whether a digest that its registry made up stays, kept by a policy or put back by a person.
+
+    Until a rollback or another person, no Pod starts then.
+    """
+    if world.safety is None or world.safety.demands.rollback:
         return False
-    written = [
-        (image, value_in(head[f"app/{policy}.yaml"]))
-        for image, policy in zip(world.images, world.policies, strict=True)
-    ]
-    digests = [(image, value.partition("@")[2]) for image, value in written]
-    return any(digest and not world.chronicle.there_is(image, digest) for image, digest in digests)
+    kept, walk = world.safety.demands.kept, await _walk(world)
+    staying = [policy for policy in world.policies if kept or walk.set_back.get(policy)]
+    written = {policy: value_in(head[f"app/{policy}.yaml"]).partition("@")[2] for policy in staying}
+    images = dict(zip(world.policies, world.images, strict=True))
+    return any(digest and not world.chronicle.there_is(images[policy], digest) for policy, digest in written.items())
 
 
 def _best(world: World, policy: str) -> str:

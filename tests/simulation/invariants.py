@@ -82,7 +82,7 @@ class Invariants:
         if base64.b64decode(secret.get("data", {}).get("password", "")).decode() != wanted:
             raise Broken(f"the Secret does not hold {wanted}")
         excused = {(IMAGE_POLICY, policy) for policy in may_stay_undecided(self.world)}
-        if may_stay_failing(self.world, head):
+        if await may_stay_failing(self.world, head):
             excused.add((KUSTOMIZATION, "app"))
         for kind in KINDS:
             for manifest in await self.world.live(kind.KIND):

@@ -22,7 +22,7 @@ KEPT = {
     "": (319, 422, 652, 980, 1508, 1771, 1877),
     "mischief digests queues drill": (30070,),
     "mischief digests queues drill kept": (70152, 200525, 300040, 300554),
-    "mischief digests queues drill kept watches": (500059, 700976, 710056, 710730),
+    "mischief digests queues drill kept watches": (500059, 700976, 710056, 710730, 730916),
 }
 """Seeds, by the faults that there were when they broke a promise."""
 

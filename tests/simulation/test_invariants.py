@@ -633,21 +633,26 @@ def test_a_policy_that_does_not_come_to_the_best_tag_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("demands", "made_up", "may"),
+    ("demands", "made_up", "put_back", "may"),
     [
-        (Demands(digests=True, kept=True), True, True),
-        (Demands(digests=True, kept=True), False, False),
-        (Demands(digests=True), True, False),  # it is looked up again
-        (Demands(digests=True, kept=True, rollback=True), True, False),  # it is taken back
+        (Demands(digests=True, kept=True), True, False, True),
+        (Demands(digests=True, kept=True), False, False, False),
+        (Demands(digests=True), True, False, False),  # it is looked up again
+        (Demands(digests=True), True, True, True),  # who put it back meant it
+        (Demands(digests=True), False, True, False),
+        (Demands(digests=True, kept=True, rollback=True), True, True, False),  # it is taken back
     ],
 )
-def test_only_a_digest_that_was_made_up_and_is_kept_may_leave_the_application_failing(
-    demands: Demands, made_up: bool, may: bool
+def test_only_a_digest_that_was_made_up_and_is_kept_or_put_back_may_leave_the_application_failing(
+    demands: Demands, made_up: bool, put_back: bool, may: bool
 ) -> None:
     async def work(world: World, invariants: Invariants) -> None:
         digest = "sha256:" + 64 * "0" if made_up else world.push(IMAGE, "1.1.0")
         await bump(world, deployment(f"1.1.0@{digest}"))
-        assert may_stay_failing(world, await world.head()) is may
+        if put_back:
+            await bump(world, deployment("1.2.0"))
+            await world.commit({"app/web.yaml": deployment(f"1.1.0@{digest}")}, "Revert web")
+        assert await may_stay_failing(world, await world.head()) is may
 
     in_a_world(work, demands)
 

@@ -10,7 +10,8 @@
 The generic rules come first (generation, conditions Reconciling and Stalled), then the rule of the kind; a kind without
 one is Current when its Ready condition is, or when it has none.
 
-Source: kubernetes-sigs/cli-utils, kstatus; fluxcd/pkg, runtime/statusreaders (Jobs); argo-cd, health.lua (Rollouts).
+Source: kubernetes-sigs/cli-utils, kstatus; fluxcd/pkg, runtime/statusreaders (Jobs); argo-cd, resource_customizations
+(Rollouts, Canaries, Certificates and others; what it calls Degraded is waited for where it may heal).
 """
 
 from __future__ import annotations
@@ -261,6 +262,57 @@ def _judge_rollout(live: Manifest, now: datetime) -> Health:
             return Health("InProgress", message or f"Rollout phase: {phase or 'unknown'}")
 
 
+def _judge_canary(live: Manifest, now: datetime) -> Health:
+    """Return a Flagger Canary's phase. One that waits (for a person, for its turn) is in progress, and not unknown."""
+    phase = _read_text(_get_status(live), "phase")
+    match phase:
+        case "Succeeded" | "Initialized":
+            return Health("Current", f"Canary phase: {phase}")
+        case "Failed":
+            return Health("Failed", "Canary failed, and was rolled back")
+        case _:
+            return Health("InProgress", f"Canary phase: {phase or 'unknown'}")
+
+
+def _judge_certificate(live: Manifest, now: datetime) -> Health:
+    """Return a Certificate's health: while it is issued anew, the old one being Ready says nothing."""
+    issuing, ready = _find_condition(live, "Issuing"), _find_condition(live, "Ready")
+    if issuing.get("status") == "True":
+        return Health("InProgress", _read_text(issuing, "message"))
+    if ready.get("status") == "True":
+        return Health("Current", "Certificate is Ready")
+    if issuing.get("reason") == "Failed":
+        return Health("Failed", _read_text(issuing, "message"))
+    return Health("InProgress", _read_text(ready, "message") or "Waiting for the certificate")
+
+
+def _judge_sealed_secret(live: Manifest, now: datetime) -> Health:
+    synced = _find_condition(live, "Synced")
+    if synced.get("status") == "False":  # no key opens it: that changes when somebody edits one or the other
+        return Health("Failed", _read_text(synced, "message"))
+    if synced.get("status") == "True":
+        return Health("Current", "SealedSecret is synced")
+    return Health("InProgress", "Waiting for the SealedSecret to be opened")
+
+
+def _judge_api_service(live: Manifest, now: datetime) -> Health:
+    available = _find_condition(live, "Available")
+    if available.get("status") == "True":
+        return Health("Current", "APIService is available")
+    return Health("InProgress", _read_text(available, "message") or "Waiting for the APIService")
+
+
+def _judge_when_told(live: Manifest, now: datetime) -> Health:
+    """Judge by Ready a kind whose controller always says so: without it, nobody has looked yet."""
+    if not _find_condition(live, "Ready"):
+        return Health("InProgress", f"Waiting for the {live['kind']} to be looked at")
+    return _judge_by_condition(live)
+
+
+def _find_condition(live: Manifest, type_: str) -> Mapping[str, Any]:
+    return next((one for one in _list_conditions(live) if one.get("type") == type_), {})
+
+
 def _judge_service(live: Manifest, now: datetime) -> Health:
     spec = _get_spec(live)
     if spec.get("type", "ClusterIP") == "LoadBalancer" and not spec.get("clusterIP"):
@@ -293,6 +345,7 @@ _RULES: Mapping[str, Callable[[Manifest, datetime], Health]] = {
     "/Secret": _judge_current,
     "/Service": _judge_service,
     "apiextensions.k8s.io/CustomResourceDefinition": _judge_definition,
+    "apiregistration.k8s.io/APIService": _judge_api_service,
     "apps/DaemonSet": _judge_daemon_set,
     "apps/Deployment": _judge_deployment,
     "apps/ReplicaSet": _judge_replica_set,
@@ -300,6 +353,16 @@ _RULES: Mapping[str, Callable[[Manifest, datetime], Health]] = {
     "argoproj.io/Rollout": _judge_rollout,
     "batch/CronJob": _judge_current,
     "batch/Job": _judge_job,
+    "bitnami.com/SealedSecret": _judge_sealed_secret,
+    "cert-manager.io/Certificate": _judge_certificate,
+    "cert-manager.io/ClusterIssuer": _judge_when_told,
+    "cert-manager.io/Issuer": _judge_when_told,
+    "external-secrets.io/ClusterSecretStore": _judge_when_told,
+    "external-secrets.io/ExternalSecret": _judge_when_told,
+    "external-secrets.io/PushSecret": _judge_when_told,
+    "external-secrets.io/SecretStore": _judge_when_told,
+    "flagger.app/Canary": _judge_canary,
+    "helm.toolkit.fluxcd.io/HelmRelease": _judge_when_told,
     "policy/PodDisruptionBudget": _judge_disruption_budget,
 }
 

@@ -1,6 +1,6 @@
 """Who owns objects: a Kustomization, by two labels. Another kind of owner is another function here.
 
-spec.commonMetadata wins over the labels, too. The directives, in the manifest or set by hand in the cluster:
+No spec.commonMetadata takes these labels away. The directives, in the manifest or set by hand in the cluster:
 
     kustomize.toolkit.fluxcd.io/reconcile: disabled     neither applied nor pruned
     kustomize.toolkit.fluxcd.io/ssa: Override           the default

@@ -228,14 +228,20 @@ def choose_targets(wanted: Kustomization, progress: Progress, ownership: Ownersh
     return tuple(ref for ref in refs if (ref.kind.kind, ref.key) != (wanted.KIND.kind, wanted.key))
 
 
-def tell_states(states: Mapping[ObjectRef, Health]) -> str:
-    """Tell how each object is, in kstatus' words.
+def tell_states(states: Mapping[ObjectRef, Health], causes: Mapping[ObjectRef, str] = {}) -> str:
+    """Tell how each object is, in kstatus' words, and what keeps it where that is known.
 
     >>> ref = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
     >>> tell_states({ref: Health("InProgress", "Ready: 0/1")})
     "[Deployment/shop/web status: 'InProgress']"
+    >>> tell_states({ref: Health("InProgress", "")}, {ref: "container main of Pod web-7d9f: ImagePullBackOff"})
+    "[Deployment/shop/web status: 'InProgress': container main of Pod web-7d9f: ImagePullBackOff]"
     """
-    return f"[{', '.join(f'{ref} status: {state.status!r}' for ref, state in states.items())}]"
+    whys = {ref: state.message for ref, state in states.items() if state.status == "Unknown"} | dict(causes)
+    told = (
+        f"{ref} status: {state.status!r}" + f": {whys.get(ref)}" * bool(whys.get(ref)) for ref, state in states.items()
+    )
+    return f"[{', '.join(told)}]"
 
 
 def plan_next_look(

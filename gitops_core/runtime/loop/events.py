@@ -49,6 +49,7 @@ class _Note(NamedTuple):
     type: str
     reason: str
     message: str
+    metadata: tuple[tuple[str, str], ...]  # which revision it is about, say
 
 
 @dataclass
@@ -159,7 +160,8 @@ class EventRecorder:
 
     def _emit(self, about: Resource, type_: str, reason: str, message: str, metadata: Mapping[str, str]) -> None:
         now = self._clock.monotonic()
-        note = _Note(about.metadata.uid, about.ref, type_, reason, message)
+        said = tuple(sorted(metadata.items()))
+        note = _Note(about.metadata.uid, about.ref, type_, reason, message, said)
         record = self._records.get(note)
         if record is not None and now - record.first < SAME_FOR:
             record.count += 1

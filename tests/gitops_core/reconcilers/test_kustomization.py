@@ -506,6 +506,31 @@ async def test_health_that_does_not_come_is_a_failure_when_the_time_is_up() -> N
 
 
 @in_virtual_time
+async def test_a_failure_of_health_says_what_keeps_the_pods() -> None:
+    async with syncing({"apps/web.yaml": WEB}, wait=True, timeout="10s") as world:
+        labels = (await world.live(DEPLOYMENT, "web"))["spec"]["selector"]["matchLabels"]
+        for name, mark in (("web-7d9f", labels), ("other", {"app": "other"})):
+            spec = {"containers": [{"name": "main", "image": "web:1"}]}
+            metadata = {"name": name, "namespace": "default", "labels": mark}
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+            await world.local.create(pod, field_manager="test")
+            state = {"waiting": {"reason": f"ImagePullBackOff-{name}", "message": "manifest unknown"}}
+            status = {"containerStatuses": [{"name": "main", "ready": False, "state": state}]}
+            ref = ObjectRef(Kind("", "v1", "Pod"), ObjectKey("default", name))
+            await world.local.patch(ref, {"status": status}, field_manager="test", subresource="status")
+        await asyncio.sleep(35)
+
+        _, reason, message = condition(await world.kustomization("apps"), "Ready")
+
+    assert reason == "HealthCheckFailed"
+    assert (
+        "[Deployment/default/web status: 'InProgress': container main of Pod web-7d9f: ImagePullBackOff-web-7d9f for "
+        in message
+    )
+    assert message.endswith(": manifest unknown]")
+
+
+@in_virtual_time
 async def test_an_object_that_failed_for_good_is_not_waited_for() -> None:
     check = {"kind": "Deployment", "name": "web", "namespace": "default"}
     async with syncing({"apps/web.yaml": WEB}, healthChecks=[check]) as world:

@@ -242,3 +242,53 @@ def test_a_partitioned_stateful_set_waits_for_its_pods_first() -> None:
     found = judge_health(stateful_set(partition=2, updated=1, readyReplicas=2), NOW)
 
     assert (found.status, found.message) == ("InProgress", "Ready: 2/3")
+
+
+CERTIFICATE, SEALED = ("cert-manager.io/v1", "Certificate"), ("bitnami.com/v1alpha1", "SealedSecret")
+SERVED, CANARY = ("apiregistration.k8s.io/v1", "APIService"), ("flagger.app/v1beta1", "Canary")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "health", "message"),
+    [
+        (CANARY, {"phase": "Succeeded"}, "Current", "Canary phase: Succeeded"),
+        (CANARY, {"phase": "Initialized"}, "Current", "Canary phase: Initialized"),
+        (CANARY, {"phase": "WaitingPromotion"}, "InProgress", "Canary phase: WaitingPromotion"),
+        (CANARY, {"phase": "Failed"}, "Failed", "Canary failed, and was rolled back"),
+        (CANARY, None, "InProgress", "Canary phase: unknown"),
+        (CERTIFICATE, None, "InProgress", "Waiting for the certificate"),
+        (CERTIFICATE, {"conditions": [condition("Ready")]}, "Current", "Certificate is Ready"),
+        (CERTIFICATE, {"conditions": [condition("Ready"), condition("Issuing")]}, "InProgress", "M"),
+        (CERTIFICATE, {"conditions": [condition("Ready", "False", message="no")]}, "InProgress", "no"),
+        (CERTIFICATE, {"conditions": [condition("Issuing", "False", "Failed", "denied")]}, "Failed", "denied"),
+        (SEALED, None, "InProgress", "Waiting for the SealedSecret to be opened"),
+        (SEALED, {"conditions": [condition("Synced")]}, "Current", "SealedSecret is synced"),
+        (SEALED, {"conditions": [condition("Synced", "False", message="no key")]}, "Failed", "no key"),
+        (SERVED, {"conditions": [condition("Available")]}, "Current", "APIService is available"),
+        (SERVED, {"conditions": [condition("Available", "False", message="no Pods")]}, "InProgress", "no Pods"),
+        (SERVED, None, "InProgress", "Waiting for the APIService"),
+    ],
+)
+def test_kinds_of_others_are_judged_by_their_own_words(
+    kind: tuple[str, str], status: Any, health: str, message: str
+) -> None:
+    assert judge_health(thing(*kind, status=status), NOW) == (health, message)
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind"),
+    [
+        ("external-secrets.io/v1", "ExternalSecret"),
+        ("external-secrets.io/v1beta1", "ClusterSecretStore"),
+        ("helm.toolkit.fluxcd.io/v2", "HelmRelease"),
+        ("cert-manager.io/v1", "ClusterIssuer"),
+    ],
+)
+def test_a_kind_that_always_says_ready_is_not_current_before_it_does(api_version: str, kind: str) -> None:
+    new = thing(api_version, kind)
+    told = [
+        thing(api_version, kind, status={"conditions": [condition("Ready", status)]}) for status in ("True", "False")
+    ]
+
+    assert judge_health(new, NOW) == ("InProgress", f"Waiting for the {kind} to be looked at")
+    assert [judge_health(one, NOW).status for one in told] == ["Current", "InProgress"]

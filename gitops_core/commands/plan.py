@@ -1,0 +1,88 @@
+"""What a Kustomization would do with the files of a checkout: asked of the API server, and nothing is written.
+
+It builds, substitutes and plans as the service does, with the rights of whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gitops_core.api import Kustomization
+from gitops_core.domain.render.variables import substitute_all
+from gitops_core.domain.sources.ignore import SelectedTree, list_ignore_files, parse_ignore_rules
+from gitops_core.domain.sync.differences import Difference, list_differences
+from gitops_core.domain.sync.owners import make_kustomization_ownership
+from gitops_core.domain.sync.predictions import predict_from_reading
+from gitops_core.errors import StalledError
+from gitops_core.meta import ObjectRef, Tree
+from gitops_core.ports import Clock, Cluster, Renderer
+from gitops_core.reconcilers.applying import Applier, SyncFailed
+from gitops_core.reconcilers.folders import confine_path
+from gitops_core.reconcilers.planning import make_overlay, make_plan
+from gitops_core.reconcilers.variables import read_variables
+
+SYMBOLS: Mapping[str, str] = {"created": "+", "configured": "~", "replaced": "!", "deleted": "-"}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would become of one object.
+
+    Attributes:
+        change: created, configured, replaced, deleted, unchanged or skipped.
+    """
+
+    ref: ObjectRef
+    change: str
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def is_change(self) -> bool:
+        return self.change in SYMBOLS
+
+
+async def plan(
+    wanted: Kustomization, files: Tree, cluster: Cluster, renderer: Renderer, clock: Clock, ignore: str | None = None
+) -> tuple[Planned, ...]:
+    """Plan what the Kustomization would do with `files`, in the order in which it would.
+
+    Args:
+        wanted: with the status of the live object, if there is one: its inventory says what is pruned.
+        files: of the whole repository.
+        ignore: `spec.ignore` of its source.
+
+    Raises:
+        StalledError, TransientError: why it would fail, as the service would say it.
+    """
+    if wanted.spec.kube_config is not None:
+        raise StalledError(
+            f"{wanted.ref} is for another cluster (spec.kubeConfig): ask with the kubeconfig of that one"
+        )
+    texts = {path.rpartition("/")[0]: files[path].decode("utf-8", "replace") for path in list_ignore_files(files)}
+    tree = SelectedTree(files, parse_ignore_rules(texts, ignore))
+    built = await renderer.render(tree, make_overlay(wanted), confine_path(wanted.spec.path))
+    variables = await read_variables(cluster, wanted)
+    objects = built if variables.values is None else substitute_all(built, variables.values).objects
+    applier = Applier(cluster, clock, make_kustomization_ownership(wanted.key), force=wanted.spec.force)
+    made = make_plan(wanted, await applier.scope(objects), applier.ownership)
+    lives = await applier.read_lives(action.ref for action in made.actions)
+    try:
+        predictions = await applier.try_out(made, lives)
+    except SyncFailed as error:
+        raise SyncFailed([variables.mute(str(error))]) from None
+    found: list[Planned] = []
+    for action in made.actions:
+        prediction = predictions[action.ref]
+        if prediction.is_open:
+            prediction = predict_from_reading(action, lives.get(action.ref), None, applier.ownership)
+        old, new = prediction.live, prediction.predicted
+        differences = list_differences(old, new) if old is not None and new is not None else ()
+        differences = tuple(one.map(variables.mute) for one in differences)
+        change = prediction.change or ("configured" if differences else "unchanged")
+        found.append(Planned(action.ref, change, differences if change == "configured" else ()))
+    for ref in made.prune:
+        present = await applier.find(ref)
+        if present is not None and applier.ownership.may_prune(present[1]):
+            found.append(Planned(ref, "deleted"))
+    return tuple(found)

@@ -1,0 +1,143 @@
+"""What `sealoop plan` does: a Kustomization and a checkout become a list of what would change."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.api import Kustomization
+from gitops_core.commands.plan import SYMBOLS, Planned, plan
+from gitops_core.errors import NotFound
+from gitops_core.meta import FixedTree, Manifest, ObjectKey, ObjectRef
+from gitops_core.ports import Cluster
+from gitops_core.runtime.clock import SystemClock
+from gitops_core.schema import read_manifest
+from sealoop.objects.files import collect_manifests
+from sealoop.objects.kinds import find_asked, parse_ref
+from sealoop.terminals import make_visible
+
+MOST_FILES, MOST_BYTES = 100_000, 512 << 20
+WORDS = {"created": "create", "configured": "change", "replaced": "replace", "deleted": "delete"}
+
+
+async def preview(
+    cluster: Cluster, words: Sequence[str], file: str | None, checkout: str, namespace: str, form: str
+) -> int:
+    """Print the plan; returns how many objects would change. Raises ClickException, GitOpsError."""
+    wanted = await _find_wanted(cluster, words, file, namespace)
+    files, ignore = read_checkout(Path(checkout)), await _find_ignore(cluster, wanted)
+    planned = await plan(wanted, files, cluster, Kustomize(), SystemClock(), ignore)
+    match form:
+        case "json":
+            click.echo(json.dumps([_make_json(one) for one in planned], indent=2))
+        case "markdown":
+            click.echo("\n".join(write_markdown(wanted, planned)))
+        case _:
+            click.echo("\n".join(map(make_visible, write_text(planned))))
+    return sum(one.is_change for one in planned)
+
+
+async def _find_wanted(cluster: Cluster, words: Sequence[str], file: str | None, namespace: str) -> Kustomization:
+    """Find the Kustomization that is asked for, with the status of the live one, if there is one."""
+    if file is None:
+        ((served, names),) = await find_asked(cluster, words)
+        if (served.kind.group, served.kind.kind) != (Kustomization.KIND.group, Kustomization.KIND.kind) or not names:
+            raise click.UsageError("say which Kustomization: ks/NAME, or -f FILE")
+        ref = parse_ref(served, namespace, names[0])
+        live = await cluster.get(ref)
+        if live is None:
+            raise NotFound(ref)
+        return read_manifest(Kustomization, live)
+    found = [manifest for manifest in collect_manifests([file]) if manifest.get("kind") == Kustomization.KIND.kind]
+    if len(found) != 1:
+        raise click.ClickException(f"{file} holds {len(found) or 'no'} Kustomizations, where one is expected")
+    metadata = {"namespace": namespace, **found[0]["metadata"]}
+    ref = ObjectRef(Kustomization.KIND, ObjectKey(metadata["namespace"], metadata["name"]))
+    live = await cluster.get(ref)
+    about: Manifest = {"metadata": metadata, "status": {}} if live is None else live
+    whole = {**found[0], "metadata": {**about["metadata"], **metadata}, "status": about.get("status") or {}}
+    try:
+        return read_manifest(Kustomization, whole)
+    except msgspec.ValidationError as error:
+        raise click.ClickException(f"{file}: {error}") from None
+
+
+async def _find_ignore(cluster: Cluster, wanted: Kustomization) -> str | None:
+    """Find the ignore rules of its source, where that is there."""
+    reference = wanted.spec.source_ref
+    served = await cluster.list_api_resources()
+    kinds = (one.kind for one in served if one.kind.kind == reference.kind and one.kind.group.startswith("source."))
+    if (kind := next(kinds, None)) is None:
+        return None
+    key = ObjectKey(reference.namespace or wanted.metadata.namespace, reference.name)
+    source = await cluster.get(ObjectRef(kind, key))
+    return None if source is None else source["spec"].get("ignore")
+
+
+def read_checkout(folder: Path) -> FixedTree:
+    """Read the files of a checkout, without .git and without links. Raises ClickException."""
+    if not folder.is_dir():
+        raise click.ClickException(f"{folder} is no folder: --checkout DIR")
+    files: dict[str, bytes] = {}
+    size = 0
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != ".git" and not os.path.islink(os.path.join(here, name))]
+        for name in names:
+            path = Path(here, name)
+            if path.is_symlink() or not path.is_file():
+                continue
+            data = path.read_bytes()
+            size += len(data)
+            files[path.relative_to(folder).as_posix()] = data
+            if len(files) > MOST_FILES or size > MOST_BYTES:
+                raise click.ClickException(f"{folder} holds more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB")
+    return FixedTree("checkout", files)
+
+
+def write_text(planned: Sequence[Planned]) -> Iterator[str]:
+    """Write what would change, a line for each object and each of its fields, and a sum."""
+    for one in planned:
+        if one.is_change:
+            yield f"{SYMBOLS[one.change]} {one.ref} {one.change}"
+            yield from (f"    {difference}" for difference in one.differences)
+    yield _write_sum(planned)
+
+
+def write_markdown(wanted: Kustomization, planned: Sequence[Planned]) -> Iterator[str]:
+    """Write the same for a comment on a pull request."""
+    yield f"### {wanted.ref}"
+    yield ""
+    yield _write_sum(planned)
+    changes = [one for one in planned if one.is_change]
+    if changes:
+        yield ""
+        yield "```diff"
+        for one in changes:
+            symbol = SYMBOLS[one.change]
+            yield f"{symbol if symbol in '+-' else '!'} {_fence(f'{one.ref} {one.change}')}"
+            yield from (f"    {_fence(str(difference))}" for difference in one.differences)
+        yield "```"
+
+
+def _fence(text: str) -> str:
+    """Write one line that cannot end the block it stands in."""
+    return make_visible(text).replace("`", "'")
+
+
+def _write_sum(planned: Sequence[Planned]) -> str:
+    counted = Counter(one.change for one in planned)
+    parts = [f"{counted[change]} to {word}" for change, word in WORDS.items() if counted[change]]
+    rest = sum(number for change, number in counted.items() if change not in WORDS)
+    return f"Plan: {', '.join(parts) or 'nothing to do'}, {rest} unchanged."
+
+
+def _make_json(one: Planned) -> Mapping[str, object]:
+    fields = [difference._asdict() for difference in one.differences]
+    return {"object": str(one.ref), "change": one.change, "fields": fields}
