@@ -1,6 +1,6 @@
-"""The program that evaluates CEL, run in a sandbox: it reads questions.json and prints its answers, in that order.
+"""The program that evaluates CEL, run in a sandbox: it reads questions and prints their answers, in that order.
 
-    celprogram.py DIRECTORY     the package cel_expr_python
+    celprogram.py DIRECTORY MEMORY SECONDS     the package cel_expr_python, and what the program may take at most
 
 A question is {"expression", "names": its variables or null, "data": their values or null, "checked"}; an answer is
 {"value"}, {"invalid": why it does not compile} or {"failed": why it has no value for this data}. It imports nothing of
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import sys
 from types import ModuleType
 from typing import Any
@@ -44,20 +45,29 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         return {"value": True}
     try:
         result = program.eval(data={name: value for name, value in question["data"].items() if name in names})
-    except RuntimeError as error:
-        return {"failed": str(error)}
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it is, the other questions have answers
+        return {"failed": str(error) if isinstance(error, RuntimeError) else type(error).__name__}
     found = result.type().name()
     if found != "BOOL":
         return {"failed": str(result.value()) if found == "ERROR" else f"it is of type {found.lower()}, and not a bool"}
     return {"value": bool(result.plain_value())}
 
 
+def limit(memory: int, seconds: int) -> None:
+    """Take no more than this, whoever we run as: who is another user's parent cannot see to it."""
+    for kind, wanted in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_CPU, seconds)):
+        _, hard = resource.getrlimit(kind)
+        bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
 def main() -> None:
+    limit(int(sys.argv[2]), int(sys.argv[3]))
     package = sys.modules["cel_expr_python"] = ModuleType("cel_expr_python")  # the folder above may not be read
     package.__path__ = [sys.argv[1]]
-    with open("questions.json", encoding="utf-8") as file:
-        questions = json.load(file)
-    json.dump([answer(question) for question in questions], sys.stdout)
+    json.dump([answer(question) for question in json.load(sys.stdin.buffer)], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ A program that is not linked statically may also read and run what is in /bin, /
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import selectors
@@ -27,7 +28,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from gitops_core.adapters import landlock
 
@@ -117,6 +118,7 @@ class Sandboxed:
         command: begins with the absolute path of the program, which starts in the folder of its files.
         files: what it may read, by path.
         readable: further files and folders that it may read and run.
+        read: what it reads from its standard input: it stands in no folder, and goes with the program.
     """
 
     command: Sequence[str]
@@ -125,6 +127,7 @@ class Sandboxed:
     limits: Limits
     confinement: Confinement
     readable: Sequence[str] = ()
+    read: bytes = b""
     _process: subprocess.Popen[bytes] | None = None
     _is_stopped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -180,7 +183,7 @@ class Sandboxed:
         """Restrict the thread, which is good for nothing afterwards, and start the program."""
         confinement, user = self.confinement, self.confinement.user
         try:
-            with open(os.devnull, "rb") as nothing, self._lock:  # before the restriction: /dev/null is outside, too
+            with _open_input(self.read) as source, self._lock:  # before the restriction: it is outside
                 if self._is_stopped:
                     return
                 if confinement.landlock:
@@ -190,7 +193,7 @@ class Sandboxed:
                     landlock.restrict_calls(may_fork=user is not None)
                 self._process = subprocess.Popen(  # noqa: S603  # this is the place that makes it safe
                     self.command,
-                    stdin=nothing,
+                    stdin=source,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     cwd=folder,
@@ -236,6 +239,17 @@ class Sandboxed:
         if process.returncode is None:  # afterwards the number may be another group's
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def _open_input(text: bytes) -> IO[bytes]:
+    """Open what is in memory, and in no folder, and cannot be written any more."""
+    if not text:
+        return open(os.devnull, "rb")
+    source = os.fdopen(os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w+b")
+    source.write(text)
+    source.seek(0)
+    fcntl.fcntl(source, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return source
 
 
 def remove_stale_folders(now: float) -> None:

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, TypeVar
 from gitops_core.domain.health.causes import find_cause, find_selector
 from gitops_core.domain.sync import inventory, stages
 from gitops_core.domain.sync.creators import CREATOR, NAMESPACE, holds_others, is_adopted, make_blank, may_be_deleted
-from gitops_core.domain.sync.ignoring import leave_alone
+from gitops_core.domain.sync.ignoring import add_version, leave_alone
 from gitops_core.domain.sync.imprints import Imprint, get_version, make_imprint
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.plan import Action, SyncPlan
@@ -29,7 +29,17 @@ from gitops_core.domain.sync.predictions import (
     predict_from_trial,
 )
 from gitops_core.domain.sync.progress import Lives, is_there
-from gitops_core.domain.sync.replacing import add_hint, is_immutable, is_welcome, refuse_replacement
+from gitops_core.domain.sync.replacing import (
+    add_hint,
+    explain_stay,
+    is_immutable,
+    is_welcome,
+    make_copy,
+    refuse_replacement,
+    runs_once,
+    tell_loss,
+    tell_return,
+)
 from gitops_core.domain.sync.takeover import make_takeover_patch
 from gitops_core.errors import (
     AlreadyExists,
@@ -37,6 +47,7 @@ from gitops_core.errors import (
     ClusterError,
     ClusterUnavailable,
     Conflict,
+    Forbidden,
     Invalid,
     KindUnknown,
     NotFound,
@@ -75,6 +86,13 @@ class SyncFailed(TransientError):
 
 class PruneFailed(SyncFailed):
     reason = "PruneFailed"
+
+
+class Replaced(NamedTuple):
+    """What was made anew, and what is there still, because something else has to let it go."""
+
+    made: tuple[Applied, ...]
+    left: Mapping[ObjectRef, Manifest]
 
 
 class Pruned(NamedTuple):
@@ -186,18 +204,27 @@ class Applier:
         return predict_from_trial(action, answer, live, self.ownership)
 
     async def _predict_replacement(self, action: Action, live: Manifest, error: Invalid | Conflict) -> Prediction:
-        """Predict that an object is made anew, if that is asked for and the API server would take it; else raise."""
+        """Predict that an object is made anew, if that is asked for and the API server would do it; else raise."""
+        ref, wanted = action.ref, action.manifest
         if not isinstance(error, Invalid) or not is_immutable(error) or not may_be_deleted(live, self.ownership):
             raise error
-        if not (self.force or self.ownership.is_forced(action.manifest, live)):
-            raise add_hint(action.ref, error)
+        if not (self.force or self.ownership.is_forced(wanted, live)):
+            raise add_hint(ref, error)
+        if why := explain_stay(ref, wanted, live, self.ownership):
+            raise Invalid(ref, f"{error}; {why}")
         try:
-            await self.cluster.create(action.manifest, field_manager=self.ownership.manager, dry_run=True)
+            await self.cluster.create(wanted, field_manager=self.ownership.manager, dry_run=True)
         except (ClusterUnavailable, NotLeader):
             raise
         except ClusterError as answer:
-            if not is_welcome(answer):
-                raise refuse_replacement(action.ref, error, answer) from None
+            if not is_welcome(answer, wanted, live):
+                raise refuse_replacement(ref, error, answer) from None
+        try:
+            await self.cluster.delete(ref, uid=live["metadata"]["uid"], dry_run=True)
+        except (ClusterUnavailable, NotLeader, Conflict, NotFound):
+            raise
+        except ClusterError as answer:
+            raise Invalid(ref, f"{error}; it could not be deleted to be made anew: {answer}") from None
         return Prediction(action, "replaced", live)
 
     async def read(self, plan: SyncPlan, known: Mapping[ObjectRef, Imprint]) -> dict[ObjectRef, Prediction]:
@@ -213,30 +240,73 @@ class Applier:
 
     # stage by stage
 
-    async def clear(self, predictions: Iterable[Prediction]) -> dict[ObjectRef, Manifest]:
-        """Delete what is to be made anew; return what is there still, because something else has to let it go.
+    async def replace(self, predictions: Iterable[Prediction]) -> Replaced:
+        """Delete what is to be made anew, each of it right before it is made, and nobody waits for another one.
 
         Raises:
-            SyncFailed: names every object that could not be deleted.
+            SyncFailed: names every object that could not be, and carries those that were made.
         """
+        made: dict[ObjectRef, Applied] = {}
         left: dict[ObjectRef, Manifest] = {}
 
-        async def delete(prediction: Prediction) -> None:
-            ref, old = prediction.ref, prediction.live
-            live = await self.cluster.get(ref) if old is not None else None
-            if old is None or live is None or live["metadata"]["uid"] != old["metadata"]["uid"]:
-                return
-            if not is_terminating(live):
-                with suppress(NotFound, Conflict):  # it is gone, or another one already
-                    await self.cluster.delete(ref, uid=live["metadata"]["uid"])
-                live = await self.cluster.get(ref)
-            if live is not None and live["metadata"]["uid"] == old["metadata"]["uid"]:
-                left[ref] = live
+        async def replace(prediction: Prediction) -> None:
+            holder = await self._delete_for(prediction)
+            if holder is None:
+                made[prediction.ref] = await self._make_anew(prediction)
+            elif is_terminating(holder):
+                left[prediction.ref] = holder
+            else:  # it can be changed by now
+                made[prediction.ref] = await self._apply(Prediction(prediction.action, None, holder))
 
         doomed = [prediction for prediction in predictions if prediction.change == "replaced"]
-        if failures := await _try_each(doomed, delete):
-            raise SyncFailed(_explain_failure(prediction.ref, "delete", error) for prediction, error in failures)
-        return left
+        failures = await _try_each(doomed, replace)
+        done = tuple(made[prediction.ref] for prediction in doomed if prediction.ref in made)
+        if failures:
+            raise SyncFailed(
+                (_explain_failure(prediction.ref, "replacement", error) for prediction, error in failures), done
+            )
+        return Replaced(done, left)
+
+    async def _make_anew(self, prediction: Prediction) -> Applied:
+        """Make what was deleted; what is refused against its trial costs nothing: what was there is put back."""
+        try:
+            return await self._apply(Prediction(prediction.action, "created"))
+        except (Invalid, Forbidden, BadRequest) as refusal:
+            if (old := prediction.live) is None or runs_once(old):
+                raise
+            try:
+                await self.cluster.create(make_copy(old), field_manager=self.ownership.manager)
+            except AlreadyExists:
+                raise refusal from None
+            except ClusterError as error:
+                raise tell_loss(prediction.ref, refusal, error) from None
+            raise tell_return(prediction.ref, refusal) from None
+
+    async def _delete_for(self, prediction: Prediction) -> Manifest | None:
+        """Delete the object that has to go, and return what is there still: it ends, or need not go any more.
+
+        What was changed since it was judged is judged again.
+        """
+        ref, old = prediction.ref, prediction.live
+        for _ in range(TRIES):
+            live = await self.cluster.get(ref)
+            if old is None or live is None or live["metadata"]["uid"] != old["metadata"]["uid"]:
+                return live
+            if is_terminating(live):
+                return live
+            if make_imprint(live).state != make_imprint(old).state:
+                again = await self._predict(prediction.action, None)
+                if again.change != "replaced" or again.live is None:
+                    return live
+                live = old = again.live
+            try:
+                await self.cluster.delete(ref, uid=live["metadata"]["uid"], resource_version=get_version(live))
+            except NotFound:
+                return None
+            except Conflict:  # somebody wrote it meanwhile
+                continue
+            return await self.cluster.get(ref)
+        raise Conflict(f"{ref} is changed by others faster than it can be judged whether to make it anew")
 
     async def apply(self, predictions: Iterable[Prediction]) -> tuple[Applied, ...]:
         """Apply the objects of one stage, a few at the same time.
@@ -271,8 +341,7 @@ class Applier:
             return Applied(ref, live, "skipped", make_imprint(live))
         if old is None and holds_others(ref.kind):  # others would go with it: it keeps a mark of who made it
             old = await self._make(action)
-        manifest = self._fit(action, await self.cluster.get(ref) if action.ignored else None)
-        live = await self.cluster.apply(manifest, field_manager=self.ownership.manager, force=True)
+        manifest, live = await self._apply_fitted(action)
         if action.take_over:
             live = await self._take_over(manifest, live)
         change = judge_change(old, live, self.ownership.manager)
@@ -285,6 +354,20 @@ class Applier:
         except AlreadyExists:
             return await self.cluster.get(action.ref)
         return None
+
+    async def _apply_fitted(self, action: Action) -> tuple[Manifest, Manifest]:
+        """Apply what fits what is there, and only to that: who writes an ignored field meanwhile keeps it."""
+        for attempt in range(1, TRIES + 1):
+            found = await self.cluster.get(action.ref) if action.ignored else None
+            manifest = self._fit(action, found)
+            is_copied = found is not None and manifest != action.manifest
+            sent = add_version(manifest, get_version(found)) if found is not None and is_copied else manifest
+            try:
+                return manifest, await self.cluster.apply(sent, field_manager=self.ownership.manager, force=True)
+            except Conflict:
+                if not is_copied or attempt == TRIES:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def _fit(self, action: Action, live: Manifest | None) -> Manifest:
         """Return what to apply to what is there."""

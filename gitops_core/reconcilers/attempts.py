@@ -84,8 +84,10 @@ class Attempt:
 
     # how it ends
 
-    def report_waiting(self, delay: float, watch: Iterable[ObjectRef], *conditions: Condition) -> Outcome:
-        """Return what to say while `watch` is waited for, for `delay` seconds at most."""
+    def report_waiting(
+        self, delay: float, watch: Iterable[ObjectRef], seen: Iterable[ObjectRef], *conditions: Condition
+    ) -> Outcome:
+        """Return what to say while `watch` is waited for, for `delay` seconds at most; `seen` of it was there."""
         return Outcome(
             self.status,
             self.progress,
@@ -94,6 +96,7 @@ class Attempt:
             conditions=self.add_contested(*conditions),
             changed=bool(self.notices),
             watch=frozenset(watch),
+            seen=frozenset(seen),
             notices=tuple(self.notices),
         )
 

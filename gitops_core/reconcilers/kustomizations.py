@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -53,7 +54,7 @@ from gitops_core.errors import (
 )
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Renderer
-from gitops_core.reconcilers.applying import Applier, PruneFailed, SyncFailed, is_terminating
+from gitops_core.reconcilers.applying import Applier, PruneFailed, Replaced, SyncFailed, is_terminating
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by_kind
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.folders import Folders
@@ -144,6 +145,8 @@ class KustomizationReconciler:
 
     async def _explain_dependency(self, attempt: Attempt, key: ObjectKey, expression: str) -> str:
         """Explain why a dependency is not ready; "" when it is."""
+        if expression:  # it may ask for whatever stands there
+            self.platform.policy.check_reference(attempt.wanted.ref, ObjectRef(Kustomization.KIND, key))
         dependency = await self.platform.objects.get(Kustomization, key)
         if dependency is None:
             return dependencies.explain_absence(key)
@@ -273,7 +276,9 @@ class KustomizationReconciler:
         """Apply a stage, and prune with the last one. Also returns what was seen of the objects."""
         attempt.phase = "Detecting drift"
         clock = self.platform.clock
-        if left := await self._clear(attempt, progress):
+        made, left = await self._replace(attempt, progress)
+        progress = progress.add_made(made)
+        if left:
             return progress.begin_clearing(left, clock.monotonic()), left
         applied = await self._apply(attempt, progress)
         progress = progress.add_applied(applied)
@@ -288,28 +293,35 @@ class KustomizationReconciler:
         healthy = choose_targets(attempt.wanted, progress, attempt.applier.ownership)
         return progress.drop_objects().begin_waiting(healthy, clock.monotonic()), {one.ref: one.live for one in applied}
 
-    async def _clear(self, attempt: Attempt, progress: Progress) -> Mapping[ObjectRef, Manifest]:
-        """Delete what the stage makes anew; return what is there still."""
-        try:
-            return await attempt.applier.clear(progress.predictions[action.ref] for action in progress.stage.actions)
-        except GitOpsError as error:
-            attempt.fail_sync(error)
+    async def _replace(self, attempt: Attempt, progress: Progress) -> Replaced:
+        """Make anew what of the stage cannot be changed, as far as the old one goes."""
+        with self._failing(attempt, progress, may_be_missing=True):
+            replaced = await attempt.applier.replace(progress.choose_predictions())
+        attempt.changes.extend(str(one) for one in replaced.made)
+        return replaced
 
     async def _apply(self, attempt: Attempt, progress: Progress) -> Sequence[Applied]:
-        predictions = [progress.predictions[action.ref] for action in progress.stage.actions]
-        try:
-            applied = await attempt.applier.apply(predictions)
-        except SyncFailed as error:
-            self._memory.pop(attempt.wanted.key, None)
-            changes = [str(one) for one in (*progress.applied, *error.applied) if one.change in CHANGES]
-            attempt.fail(error.reason, "\n".join((str(error), *changes)))
-        except GitOpsError as error:
-            attempt.fail_sync(error)
+        with self._failing(attempt, progress):
+            applied = await attempt.applier.apply(progress.choose_predictions())
         attempt.changes.extend(str(one) for one in applied if one.change in CHANGES)
         text = "was there before: it is applied from now on, and never deleted with this Kustomization"
         for kind, adopted in group_by_kind(one.ref for one in applied if one.is_adopted):
             attempt.warn(f"{kind}Adopted", f"{adopted} {text}")
         return applied
+
+    @contextmanager
+    def _failing(self, attempt: Attempt, progress: Progress, *, may_be_missing: bool = False) -> Iterator[None]:
+        """Fail with what the cluster answers to the writes of a stage, and tell what was written before."""
+        try:
+            yield
+        except SyncFailed as error:
+            self._memory.pop(attempt.wanted.key, None)
+            changes = [str(one) for one in (*progress.applied, *error.applied) if one.change in CHANGES]
+            attempt.fail(error.reason, "\n".join((str(error), *changes)))
+        except GitOpsError as error:
+            if may_be_missing and isinstance(error, ClusterUnavailable) and not attempt.applier.target:
+                raise  # ours will be back in a moment: what was deleted does not wait for retryInterval
+            attempt.fail_sync(error)
 
     async def _prune(self, attempt: Attempt, plan: SyncPlan) -> None:
         attempt.tell_changes()
@@ -389,7 +401,8 @@ class KustomizationReconciler:
         if progress.awaits == "healthy":
             conditions = (Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress),)
         delay = plan_next_look(progress, wanted, verdict, lives, attempt.applier.ownership, now)
-        return attempt.report_waiting(delay, verdict.waiting, *conditions)
+        seen = [ref for ref in verdict.waiting if lives.get(ref) is not None]
+        return attempt.report_waiting(delay, verdict.waiting, seen, *conditions)
 
     # the end
 

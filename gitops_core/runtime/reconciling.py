@@ -60,6 +60,7 @@ class Outcome:
         changed: whether the world was changed.
         watch: objects whose change wakes this object, beside those it references. What the reconciler itself wrote
             through the platform's cluster does not wake it.
+        seen: those of them that were there when they were read: if one went before it was watched, that wakes, too.
         notices: events to record.
     """
 
@@ -71,6 +72,7 @@ class Outcome:
     conditions: tuple[Condition, ...] = ()
     changed: bool = False
     watch: frozenset[ObjectRef] = frozenset()
+    seen: frozenset[ObjectRef] = frozenset()
     notices: tuple[Notice, ...] = ()
 
 

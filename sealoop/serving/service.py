@@ -180,7 +180,7 @@ async def open_ports(
     limits = BuildLimits(policy.build_seconds, policy.build_memory, policy.build_output)
     return Ports(
         renderer=Kustomize(limits=limits, builds=policy.builds, compute=compute),
-        expressions=SandboxedExpressions(),
+        expressions=SandboxedExpressions(compute=compute),
         registry=registry,
         reader=reader,
         catalog=catalog,

@@ -139,7 +139,14 @@ async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
         with closing(Threads(metrics)) as compute, closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
             world = World(cluster, repository, registry, catalog, compute)
             providers = make_provider_factories(clock, compute)
-            ports = Ports(Kustomize(compute=compute), SandboxedExpressions(), registry, registry, catalog, providers)
+            ports = Ports(
+                Kustomize(compute=compute),
+                SandboxedExpressions(compute=compute),
+                registry,
+                registry,
+                catalog,
+                providers,
+            )
             work = asyncio.create_task(
                 run(
                     cluster=cluster,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from gitops_core.api.kustomization import HealthExpression, Kustomization
 from gitops_core.domain.health.kstatus import Health, judge_generation
 from gitops_core.errors import StalledError
-from gitops_core.meta import Manifest, ObjectRef
+from gitops_core.meta import Kind, Manifest, ObjectRef
 
 
 class Question(NamedTuple):
@@ -84,10 +84,15 @@ def check(places: Sequence[str], answers: Sequence[Evaluation]) -> None:
 
 
 def ask(wanted: Kustomization, lives: Mapping[ObjectRef, Manifest | None]) -> Iterator[Inquiry]:
-    """Yield what to ask about those of the objects whose kind has expressions, and whose generation was seen."""
-    expressions = {(one.api_version, one.kind): one for one in reversed(wanted.spec.health_check_exprs)}
+    """Yield what to ask about those of the objects whose kind has expressions, and whose generation was seen.
+
+    The group and the kind count, and not the version.
+    """
+    expressions = {
+        (Kind.of(one.api_version, "").group, one.kind): one for one in reversed(wanted.spec.health_check_exprs)
+    }
     for ref, live in lives.items():
-        one = expressions.get((ref.kind.api_version, ref.kind.kind))
+        one = expressions.get((ref.kind.group, ref.kind.kind))
         if one is None or live is None or judge_generation(live) is not None:
             continue
         found = list(_list_expressions(one))

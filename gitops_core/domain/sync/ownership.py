@@ -85,16 +85,29 @@ class Ownership:
         """Return whether an object that exists is not to be applied, by its manifest or by others' directives."""
         if self.is_excluded(live) or self.is_create_only(wanted):
             return True
-        foreign = (
-            (name, value)
-            for name, value in self.directives.create_only
-            if not fieldmanagers.applies_metadata(live, name, self.manager)
-        )
-        return _says(live, tuple(foreign))
+        return self._asks(live, self.directives.create_only)
 
     def is_forced(self, wanted: Manifest, live: Manifest) -> bool:
-        """Return whether one of the two asks for the object to be made anew where it cannot be changed."""
-        return _says(wanted, self.directives.forced) or _says(live, self.directives.forced)
+        """Return whether the manifest, or somebody else in the cluster, asks for the object to be made anew where it
+        cannot be changed.
+        """
+        return _says(wanted, self.directives.forced) or self._asks(live, self.directives.forced)
+
+    def is_kept(self, wanted: Manifest, live: Manifest) -> bool:
+        """Return whether the manifest or the object says that it is never pruned."""
+        return _says(wanted, self.directives.kept) or _says(live, self.directives.kept)
+
+    def is_others(self, wanted: Manifest, live: Manifest) -> bool:
+        """Return whether the object carries another mark than the manifest."""
+        ours, theirs = _get_labels(wanted), _get_labels(live)
+        return any(name in theirs and theirs[name] != ours.get(name) for name in self.mark)
+
+    def _asks(self, live: Manifest, settings: Settings) -> bool:
+        """Return whether somebody else asks for it: what we applied ourselves ends with the manifest."""
+        foreign = (
+            (name, value) for name, value in settings if not fieldmanagers.applies_metadata(live, name, self.manager)
+        )
+        return _says(live, tuple(foreign))
 
     def may_hide_directives(self, wanted: Manifest) -> bool:
         """Return whether applying the manifest would replace a directive by which others have the object left alone."""

@@ -58,7 +58,7 @@ class Progress:
         number: of the stage, from 0.
         awaited: what of the stage is waited for: only that is read again. None before it is carried out.
         awaited_since: when that was looked at first.
-        clearing: whether that is what has to go first, to be made anew.
+        clearing: whether that is what has to go first, to be made anew; nothing else of the stage is applied before.
     """
 
     identity: Identity
@@ -92,6 +92,18 @@ class Progress:
         """Return what was applied so far, in the order of the plan."""
         return tuple(self.done[action.ref] for action in self.plan.actions if action.ref in self.done)
 
+    def choose_predictions(self) -> tuple[Prediction, ...]:
+        """Choose what is predicted of the stage."""
+        return tuple(self.predictions[action.ref] for action in self.stage.actions)
+
+    def add_made(self, made: Collection[Applied]) -> Progress:
+        """Add what was made anew: it is not applied once more."""
+        fresh = {
+            one.ref: Prediction(self.predictions[one.ref].action, "unchanged", one.live, one.live, one.imprint)
+            for one in made
+        }
+        return replace(self.add_applied(made), predictions={**self.predictions, **fresh})
+
     def add_applied(self, applied: Collection[Applied]) -> Progress:
         done = {**self.done, **{one.ref: one for one in applied}}
         return replace(self, done=done, changed=self.changed or any(one.change in CHANGES for one in applied))
@@ -114,6 +126,8 @@ class Progress:
 
     def repeat_stage(self, gone: Collection[ObjectRef]) -> Progress:
         """Repeat the stage: those that went away while they were waited for have to be applied again."""
+        if self.clearing:
+            return replace(self, awaited=None, clearing=False)
         fresh = {ref: Prediction(self.predictions[ref].action, "created") for ref in gone}
         return replace(self, predictions={**self.predictions, **fresh}, awaited=None, clearing=False)
 
@@ -183,14 +197,13 @@ def judge(
 
 
 def _judge_clearing(progress: Progress, lives: Lives) -> Verdict:
-    """Judge whether all that is to be made anew has gone: only then is any of it made."""
+    """Judge whether what is to be made anew has gone: what has is made at once."""
     waiting: dict[ObjectRef, Health] = {}
     for ref in progress.awaited or ():
         old, live = progress.predictions[ref].live, lives.get(ref)
         if old is not None and live is not None and live["metadata"]["uid"] == old["metadata"]["uid"]:
             waiting[ref] = Health("Terminating", tell_holders(live))
-    gone = () if waiting else tuple(progress.awaited or ())
-    return Verdict(waiting, {}, gone, ())
+    return Verdict(waiting, {}, tuple(ref for ref in progress.awaited or () if ref not in waiting), ())
 
 
 def tell_holders(live: Manifest) -> str:

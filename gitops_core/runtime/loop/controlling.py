@@ -277,7 +277,10 @@ class ControllerLoop(Generic[R]):
         stored = await self._store(wanted, result)
         if stored is None:
             return
-        self._observer.update(key, stored.watch if isinstance(stored, Outcome) else (), run.since)
+        if isinstance(stored, Outcome):
+            self._observer.update(key, stored.watch, run.since, stored.seen)
+        else:
+            self._observer.update(key, (), run.since)
         self._schedule(key, stored)
 
     async def _reconcile(self, wanted: R) -> Outcome | Exception | None:

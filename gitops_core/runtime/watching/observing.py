@@ -7,7 +7,7 @@ BLIND seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import PartialObject, Query
@@ -17,6 +17,9 @@ from gitops_core.runtime.watching.references import ReferenceIndex
 
 LINGER = 60.0
 """Seconds that an unused informer stays: rollouts come in waves, and a new list costs more than an idle watch."""
+
+MOMENT = 1.0
+"""Seconds until a mirror has what was there when a reconciliation read it: what it has not then is gone."""
 
 BLIND = 5.0
 """Seconds between two looks of who is told nothing."""
@@ -38,10 +41,17 @@ class Observer:
         """Return where every watch stands: for update() after a reconciliation that begins now."""
         return {kind: informer.version for kind, (informer, _) in self._watching.items()}
 
-    def update(self, key: ObjectKey, watched: Iterable[ObjectRef], since: Mapping[Kind, int]) -> None:
+    def update(
+        self,
+        key: ObjectKey,
+        watched: Iterable[ObjectRef],
+        since: Mapping[Kind, int],
+        seen: Collection[ObjectRef] = frozenset(),
+    ) -> None:
         """Let `key` be woken by `watched` from now on; at once by those that changed after `since`.
 
-        A change between the reconciliation's read of an object and this call would otherwise go unnoticed.
+        A change between the reconciliation's read of an object and this call would otherwise go unnoticed; and so
+        would the deletion of what was `seen`, of which no mirror tells afterwards.
         """
         known = self._index.list_references(key)
         self._index.update(key, watched)
@@ -53,14 +63,29 @@ class Observer:
         for kind in sorted(self._leaving & self._index.kinds):
             self._leaving.discard(kind)
             self._timers.cancel((id(self), kind))
-        for ref in sorted(self._index.list_references(key) - known):
+        fresh = sorted(self._index.list_references(key) - known)
+        for ref in fresh:
             informer, _ = self._watching[ref.kind]
             present = informer.objects.get(ref.key)
             if present is not None:
                 version = parse_resource_version(present.metadata.resource_version)
                 if version > since.get(ref.kind, -1):
                     self._wake(key, ref, version)
+        if missing := [ref for ref in fresh if ref in seen and self._is_missing(ref)]:
+            self._timers.schedule((id(self), key), MOMENT, lambda: self._look_for(key, missing))
+        else:
+            self._look_after(key)
+
+    def _look_for(self, key: ObjectKey, missing: Iterable[ObjectRef]) -> None:
+        """Wake `key` if one of these is not there, as a mirror knows by now."""
+        named = (ref for ref in missing if self.names(key, ref) and self._is_missing(ref))
+        gone = next((ref for ref in named if self._watching[ref.kind][0].synced.is_set()), None)
+        if gone is not None:
+            self._wake(key, gone, -1)
         self._look_after(key)
+
+    def _is_missing(self, ref: ObjectRef) -> bool:
+        return ref.key not in self._watching[ref.kind][0].objects
 
     def _look_after(self, key: ObjectKey) -> None:
         """Wake `key` in BLIND seconds if a watch of what it names does not work then either."""

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
 import pytest
 
+from gitops_core.adapters import expressions, sandbox
 from gitops_core.adapters.expressions import LONGEST, TOO_MUCH, EvaluatorUnavailable, SandboxedExpressions
 from gitops_core.adapters.sandbox import Limits
 from gitops_core.domain.health.expressions import Evaluation, Question
@@ -95,7 +102,79 @@ async def test_what_is_too_long_is_not_asked() -> None:
 
     assert long.invalid == f"it is longer than {LONGEST} characters"
     assert other.value is None
-    assert large.failed == "the objects are larger than 4 MiB"
+    assert large.value is True  # it names nothing of it
+    (large,) = await SandboxedExpressions().evaluate([Question("a == ''", data={"a": "x" * 5 * MEBIBYTE})])
+    assert large.failed == "the object is larger than 4 MiB"
+
+
+async def test_many_objects_are_asked_about_part_by_part() -> None:
+    texts = ["x" * MEBIBYTE + str(number) for number in range(10)]
+    questions = [Question("status.text.endsWith('7')", data={"status": {"text": text}}) for text in texts]
+
+    answers = await SandboxedExpressions().evaluate(questions)
+
+    assert [answer.value for answer in answers] == [number == 7 for number in range(10)]
+
+
+async def test_what_an_expression_does_not_name_is_not_asked_again() -> None:
+    evaluator = SandboxedExpressions()
+    first = await evaluator.evaluate([Question("status.n == 3", data=DATA)])
+    evaluator._limits = Limits(seconds=0)
+
+    changed = {**DATA, "metadata": {"resourceVersion": "2"}}
+    assert await evaluator.evaluate([Question("status.n == 3", data=changed)]) == first
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "{'a': true}[data.password]",
+        "{'a': true}[string(base64.decode(data.password))]",
+        "{'a': true}[string(base64.decode(data.password)).upperAscii()]",
+        "'a'.matches(string(base64.decode(data.password)) + '(')",
+        "data[data.password]",
+        "timestamp(data.password) == timestamp(data.password)",
+        "duration(string(base64.decode(data.password))) == duration('1s')",
+        "bool(string(base64.decode(data.password)))",
+        "'%d'.format([data.password]) == ''",
+        "data.password",
+    ],
+)
+async def test_an_expression_that_has_no_value_tells_none_of_the_objects(expression: str) -> None:
+    (answer,) = await SandboxedExpressions().evaluate(
+        [Question(expression, data={"data": {"password": "aHVudGVyMg=="}})]
+    )
+
+    assert answer.failed
+    assert not any(word in answer.failed.lower() for word in ("hunter2", "ahvudgvymg"))
+
+
+async def test_what_is_asked_stands_in_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[object] = []
+    monkeypatch.setattr(sandbox, "_write", lambda folder, files, user: written.extend(files))
+
+    assert await SandboxedExpressions().evaluate([Question("data.a == 'x'", data={"data": {"a": "x"}})]) == (
+        Evaluation(True),
+    )
+    assert written == []
+
+
+async def test_the_program_itself_keeps_to_its_memory() -> None:
+    """What runs as another user has no limits by us."""
+    question = {"expression": "text" + ".replace('a', text)" * 4 + " == ''", "names": None, "checked": False}
+    package = importlib.util.find_spec("cel_expr_python")
+    assert package is not None
+    program = Path(expressions.__file__).with_name("celprogram.py")
+    place = (package.submodule_search_locations or [""])[0]
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", program, place, str(128 * MEBIBYTE), "5"),
+        stdin=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    await process.communicate(json.dumps([{**question, "data": {"text": "a" * 1000}}]).encode())
+
+    assert process.returncode != 0
 
 
 async def test_what_was_answered_is_not_asked_again() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gitops_core.api import Kustomization
-from gitops_core.domain.sync.replacing import HINT
+from gitops_core.domain.sync.replacing import HINT, is_welcome
 from gitops_core.errors import BadRequest, ClusterError, ClusterUnavailable, FieldFault, Forbidden, Invalid
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition, config_map
@@ -183,7 +183,7 @@ async def test_an_object_that_was_deleted_and_could_not_be_made_is_made_by_the_n
         await asyncio.sleep(5)
         world.cluster.meanwhile["apply", "Job/migrate"] = lambda: fail(world)
         await world.commit_and_sync({"apps/a.yaml": job("migrate:2")})
-        await asyncio.sleep(60)
+        await asyncio.sleep(10)  # retryInterval is a minute
 
         assert world.cluster.requests.count(("delete", "Job/migrate", False)) == 1
         assert (await ready(world))[0] == "True"
@@ -214,3 +214,204 @@ async def test_a_definition_that_others_objects_go_with_is_never_made_anew() -> 
         assert (await ready(world))[0] == "False"
         live = await world.live(Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition"), "boxes.example.org", "")
         assert live["spec"]["scope"] == "Namespaced"
+
+
+@in_virtual_time
+async def test_an_object_of_another_owner_is_not_deleted_for_this_one() -> None:
+    theirs = {"kustomize.toolkit.fluxcd.io/name": "theirs", "kustomize.toolkit.fluxcd.io/namespace": "default"}
+    world = World()
+    await world.begin({"apps/a.yaml": job("migrate:2")})
+    await world.local.create(
+        json.loads(job("migrate:1", namespace="default", labels=theirs)), field_manager="kustomize-controller"
+    )
+    await world.sync("apps", "./apps", force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+
+        status, _, message = await ready(world)
+
+        assert status == "False"
+        assert "belongs to another owner" in message
+        assert await image_of(world) == "migrate:1"
+
+
+@pytest.mark.parametrize("place", ["in Git", "in the cluster"])
+@in_virtual_time
+async def test_an_object_that_is_never_pruned_is_made_anew_only_if_it_asks_for_it_itself(place: str) -> None:
+    kept = {"kustomize.toolkit.fluxcd.io/prune": "disabled"}
+    before = kept if place == "in Git" else {}
+    world = await begin({"apps/a.yaml": job("migrate:1", annotations=before)}, force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+        if not before:
+            await world.local.patch(MIGRATE, {"metadata": {"annotations": kept}}, field_manager="somebody")
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2", annotations=before)})
+        refused, image = await ready(world), await image_of(world)
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2", annotations={**before, **FORCE})})
+
+        assert refused[0] == "False"
+        assert "marked never to be pruned" in refused[2]
+        assert image == "migrate:1"
+        assert await image_of(world) == "migrate:2"
+
+
+@in_virtual_time
+async def test_the_annotation_ends_with_the_manifest_that_had_it() -> None:
+    world = await begin({"apps/a.yaml": job("migrate:1", annotations=FORCE)})
+    async with world.running():
+        await asyncio.sleep(5)
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2")})
+
+        assert (await ready(world))[2].endswith(HINT)
+        assert await image_of(world) == "migrate:1"
+
+
+@in_virtual_time
+async def test_an_object_that_was_changed_since_it_was_judged_is_judged_again() -> None:
+    world = await begin({"apps/a.yaml": job("migrate:1")}, force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+        excluded = {"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}}
+
+        async def exclude() -> None:
+            await world.local.patch(MIGRATE, excluded, field_manager="somebody")
+
+        world.cluster.meanwhile["delete", "Job/migrate"] = exclude
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2")})
+
+        assert (await ready(world))[0] == "True"
+        assert await image_of(world) == "migrate:1"
+
+
+@in_virtual_time
+async def test_nothing_is_deleted_when_one_of_two_could_not_be() -> None:
+    files = {"apps/a.yaml": job("migrate:1"), "apps/b.yaml": job("other:1", "other")}
+    world = await begin(files, force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+        world.cluster.trials["delete", "Job/other"] = Forbidden("you may not")
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2"), "apps/b.yaml": job("other:2", "other")})
+
+        status, _, message = await ready(world)
+
+        assert status == "False"
+        assert message.endswith("it could not be deleted to be made anew: you may not")
+        assert (await image_of(world), await image_of(world, "other")) == ("migrate:1", "other:1")
+
+
+@in_virtual_time
+async def test_what_was_deleted_is_made_though_another_deletion_is_refused_against_its_trial() -> None:
+    files = {"apps/a.yaml": job("migrate:1"), "apps/b.yaml": job("other:1", "other")}
+    world = await begin(files, force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+        world.cluster.refusals["Job/other"] = Forbidden("a hook that lies")
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2"), "apps/b.yaml": job("other:2", "other")})
+
+        assert (await ready(world))[0] == "False"
+        assert (await image_of(world), await image_of(world, "other")) == ("migrate:2", "other:1")
+
+
+@in_virtual_time
+async def test_what_has_gone_is_made_at_once_though_another_is_held_back() -> None:
+    files = {f"apps/{name}.yaml": job(f"{name}:1", name) for name in ("migrate", "other", "third")}
+    world = await begin(files, force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+        held = [MIGRATE, MIGRATE._replace(key=ObjectKey("default", "third"))]
+        for ref in held:
+            await world.local.patch(ref, {"metadata": {"finalizers": ["example.org/hold"]}}, field_manager="other")
+        await world.commit_and_sync({name: text.replace(":1", ":2") for name, text in files.items()})
+        first = [await image_of(world, name) for name in ("migrate", "other", "third")]
+        await world.local.patch(held[1], {"metadata": {"finalizers": None}}, field_manager="other")
+        await asyncio.sleep(1)
+        second = [await image_of(world, name) for name in ("migrate", "other", "third")]
+        await world.local.patch(held[0], {"metadata": {"finalizers": None}}, field_manager="other")
+        await asyncio.sleep(1)
+
+        assert first == ["migrate:1", "other:2", "third:1"]
+        assert second == ["migrate:1", "other:2", "third:2"]
+        assert (await ready(world))[0] == "True"
+        assert await image_of(world) == "migrate:2"
+        assert world.cluster.requests.count(("delete", "Job/other", False)) == 1
+
+
+def test_an_address_that_another_object_holds_is_in_the_way() -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}}
+    ref = ObjectRef(Kind("", "v1", "Service"), ObjectKey("default", "web"))
+    taken = FieldFault("spec.ports[0].nodePort", "FieldValueInvalid", "30080: provided port is already allocated")
+    answer = Invalid(ref, "no", [taken])
+
+    def on(port: int) -> dict[str, Any]:
+        return {**service, "spec": {"ports": [{"port": 80, "nodePort": port}]}}
+
+    assert is_welcome(answer, on(30080), on(30080))
+    assert not is_welcome(answer, on(30080), on(30090))
+
+
+@in_virtual_time
+async def test_what_is_refused_against_its_trial_is_put_back() -> None:
+    world = World()
+    await world.begin({"apps/a.yaml": SECRET_OF_TYPE % "a"})
+    await world.sync("apps", "./apps", timeout="5m", retryInterval="1m", force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+
+        async def lie() -> None:
+            raise Forbidden("a hook that lies")
+
+        world.cluster.meanwhile["apply", "Secret/key"] = lie
+        await world.commit_and_sync({"apps/a.yaml": SECRET_OF_TYPE % "b"})
+        live = await world.live(Kind("", "v1", "Secret"), "key")
+
+        status, _, message = await ready(world)
+        assert status == "False"
+        assert "the object is back as it was" in message
+        assert live["type"] == "example.org/a"
+        await asyncio.sleep(61)
+        assert (await ready(world))[0] == "True"
+        assert (await world.live(Kind("", "v1", "Secret"), "key"))["type"] == "example.org/b"
+
+
+SECRET_OF_TYPE = '{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "type": "example.org/%s"}'
+
+
+@in_virtual_time
+async def test_an_object_that_goes_before_its_end_is_watched_is_made_anew_in_a_moment() -> None:
+    world = await begin({"apps/a.yaml": job("migrate:1")}, force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+        await world.local.patch(MIGRATE, {"metadata": {"finalizers": ["example.org/hold"]}}, field_manager="other")
+        let_go = world.cluster.meanwhile
+
+        async def release() -> None:
+            await world.local.patch(MIGRATE, {"metadata": {"finalizers": None}}, field_manager="other")
+
+        async def release_later() -> None:  # right before the status that says what is waited for
+            let_go["patch", "Kustomization/apps"] = release
+
+        world.cluster.meanwhile["delete", "Job/migrate"] = release_later
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2")})
+        await asyncio.sleep(5)
+
+        assert (await ready(world))[0] == "True"
+        assert await image_of(world) == "migrate:2"
+
+
+@in_virtual_time
+async def test_what_would_run_once_more_is_not_put_back() -> None:
+    world = await begin({"apps/a.yaml": job("migrate:1")}, force=True)
+    async with world.running():
+        await asyncio.sleep(5)
+
+        async def lie() -> None:
+            raise Forbidden("a hook that lies")
+
+        world.cluster.meanwhile["apply", "Job/migrate"] = lie
+        await world.commit_and_sync({"apps/a.yaml": job("migrate:2")})
+        missing = await image_of(world)
+        await asyncio.sleep(61)
+
+        assert missing is None
+        assert ("create", "Job/migrate", False) not in world.cluster.requests
+        assert await image_of(world) == "migrate:2"

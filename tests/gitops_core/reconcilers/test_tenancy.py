@@ -48,6 +48,31 @@ async def test_a_kustomization_of_another_namespace_than_its_source_is_refused_w
     assert condition(ours, "Ready")[0] == "True"
 
 
+@pytest.mark.parametrize("expression", ["", "dep.spec.postBuild.substitute['password'].startsWith('h')"])
+@in_virtual_time
+async def test_only_whether_a_dependency_of_another_namespace_is_ready_is_told(expression: str) -> None:
+    world = World(Policy(cross_namespace_references=False))
+    await world.begin({"apps/a.yaml": config_map("a")})
+    await world.local.create(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}, field_manager="t"
+    )
+    common = {"interval": "10m", "prune": True, "path": "./apps", "sourceRef": {"kind": "GitRepository", "name": "r"}}
+    secret = {"substitute": {"password": "hunter2"}}
+    await _put(world, Kustomization, "theirs", "other", **common, postBuild=secret)
+    depends = [{"name": "theirs", "namespace": "other", **({"readyExpr": expression} if expression else {})}]
+    await _put(world, Kustomization, "ours", "default", **common, dependsOn=depends)
+
+    async with world.running():
+        await asyncio.sleep(5)
+        status, reason, message = condition(await world.kustomization("ours"), "Ready")
+
+    if expression:
+        told = f"Kustomization/default/ours may not name Kustomization/other/theirs: {WHY}"
+        assert (status, reason, message) == ("False", "AccessDenied", told)
+    else:
+        assert (status, reason, message) == ("False", "DependencyNotReady", "dependency 'other/theirs' is not ready")
+
+
 @in_virtual_time
 async def test_a_receiver_that_would_wake_another_namespace_is_refused_where_the_operator_says_so() -> None:
     world = World(Policy(cross_namespace_references=False))

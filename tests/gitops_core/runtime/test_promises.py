@@ -113,6 +113,35 @@ async def test_a_change_between_the_read_and_the_watch_wakes() -> None:
     assert read == ["b 1", "a 1", "a 2"]
 
 
+@pytest.mark.parametrize("is_watched_already", [False, True])
+@in_virtual_time
+async def test_a_deletion_between_the_read_and_the_watch_wakes_once(is_watched_already: bool) -> None:
+    world = World()
+
+    async def script(wanted: Widget, platform: Platform) -> Outcome:
+        live = await world.get(Gadget, "part")
+        read.append(f"{wanted.key.name} {live and live['spec']['size']}")
+        part, other = ref(Gadget, "part"), ref(Gadget, "x")
+        if wanted.key.name == "b":
+            return outcome(wanted, None, watch=frozenset({other}))
+        await platform.clock.sleep(2.0)
+        return outcome(wanted, None, watch=frozenset({part, other}), seen=frozenset({part} if live else ()))
+
+    read: list[str] = []
+    await world.install()
+    await world.put(Gadget, "part", size=1)
+    if is_watched_already:
+        await world.put(Widget, "b", size=1)
+    async with world.process(controller(script)):
+        await asyncio.sleep(5)
+        await world.put(Widget, "a", size=1)
+        await asyncio.sleep(1)
+        await world.local.delete(ref(Gadget, "part"))
+        await asyncio.sleep(60)
+
+    assert [look for look in read if look.startswith("a")] == ["a 1", "a None"]
+
+
 @pytest.mark.parametrize("still_named", [False, True])
 @in_virtual_time
 async def test_a_change_during_a_look_wakes_only_who_names_the_object_after_it(still_named: bool) -> None:

@@ -65,6 +65,11 @@ def test_the_first_expressions_of_a_kind_count_and_those_of_others_do_not() -> N
     assert [question.expression for question in inquiry.questions] == ["first"]
 
 
+@pytest.mark.parametrize(("group", "is_asked"), [("example.org/v1beta1", True), ("example.com/v1", False)])
+def test_the_group_of_a_kind_counts_and_the_version_does_not(group: str, is_asked: bool) -> None:
+    assert bool(inquire(kustomization({**ALL, "apiVersion": group}), widget())) == is_asked
+
+
 YES, NO, LOST = Evaluation(True), Evaluation(False), Evaluation(failed="no such key: x")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -85,6 +86,85 @@ def test_a_field_that_another_applies_is_not_applied_by_us(manager: str, operati
     assert leave_alone(wanted, live_with(manager, operation), pointers, "us") == {"spec": applied}
 
 
+def applied_by(**managers: Any) -> dict[str, Any]:
+    entries = [{"manager": name, "operation": "Apply", "fieldsV1": fields} for name, fields in managers.items()]
+    return {"metadata": {"managedFields": entries}}
+
+
+PORT = 'k:{"port":80,"protocol":"TCP"}'
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live", "pointer", "applied"),
+    [
+        # a sidecar stands before it
+        (
+            [{"name": "app", "image": "app:1"}],
+            [{"name": "sidecar", "image": "sidecar:1"}, {"name": "app", "image": "app:9"}],
+            ("0", "image"),
+            [{"name": "app", "image": "app:9"}],
+        ),
+        # it is new
+        (
+            [{"name": "app", "image": "app:1"}, {"name": "new", "image": "new:1"}],
+            [{"name": "app", "image": "app:9"}, {"name": "sidecar", "image": "sidecar:1"}],
+            ("1", "image"),
+            [{"name": "app", "image": "app:1"}, {"name": "new", "image": "new:1"}],
+        ),
+        # its key says which it is
+        ([{"name": "app"}], [{"name": "sidecar"}, {"name": "app"}], ("0", "name"), [{"name": "app"}]),
+        # the protocol is TCP
+        (
+            [{"port": 80, "nodePort": 1}],
+            [{"port": 79, "protocol": "TCP", "nodePort": 2}, {"port": 80, "protocol": "TCP", "nodePort": 3}],
+            ("0", "nodePort"),
+            [{"port": 80, "nodePort": 3}],
+        ),
+        # another port is another item
+        (
+            [{"name": "http", "port": 81, "nodePort": 1}],
+            [{"name": "http", "port": 80, "protocol": "TCP", "nodePort": 2}],
+            ("0", "nodePort"),
+            [{"name": "http", "port": 81, "nodePort": 1}],
+        ),
+    ],
+)
+def test_an_item_of_a_list_is_the_one_with_its_key(wanted: Any, live: Any, pointer: Any, applied: Any) -> None:
+    found = leave_alone({"spec": {"list": wanted}}, {"spec": {"list": live}}, [("spec", "list", *pointer)], "us")
+
+    assert found == {"spec": {"list": applied}}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "applied"),
+    [
+        ({"f:data": {"f:x": {}}}, {"a": "1", "b": "1"}),
+        ({"f:data": {"f:a": {}, "f:x": {}}}, {"b": "1"}),
+        ({"f:data": {"f:a": {}, "f:b": {}}}, None),
+        ({"f:other": {}}, {"a": "1", "b": "1", "x": "2"}),
+    ],
+)
+def test_what_we_alone_apply_of_an_ignored_field_stays_ours(theirs: Any, applied: Any) -> None:
+    """What an apply says no more, the API server removes."""
+    live = {**applied_by(us={"f:data": {"f:a": {}, "f:b": {}}}, them=theirs), "data": {"a": "1", "b": "1", "x": "2"}}
+
+    found = leave_alone({"data": {"a": "9", "b": "9"}}, live, [("data",)], "us")
+
+    assert found.get("data") == applied
+
+
+def test_the_rest_of_a_list_that_others_apply_too_keeps_its_keys() -> None:
+    ours: Any = {"f:list": {PORT: {".": {}, "f:port": {}, "f:nodePort": {}}}}
+    theirs: Any = {"f:list": {PORT: {".": {}, "f:port": {}, "f:name": {}}}}
+    items = [{"port": 80, "protocol": "TCP", "name": "http", "nodePort": 2}]
+
+    found = leave_alone(
+        {"list": [{"port": 80, "nodePort": 1}]}, {**applied_by(us=ours, them=theirs), "list": items}, [("list",)], "us"
+    )
+
+    assert found == {"list": [{"port": 80, "protocol": "TCP", "name": "http", "nodePort": 2}]}
+
+
 def web(kind: str = "Deployment", **metadata: Any) -> dict[str, Any]:
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web", "namespace": "shop", **metadata}}
 
@@ -130,3 +210,16 @@ def test_a_pattern_that_would_take_for_ever_takes_a_moment() -> None:
     rules = IgnoreRules.parse([IgnoreRule(paths=("/a",), target=Selector(name="(a*)*b"))])
 
     assert rules.list_pointers(web(name="a" * 250)) == ()
+
+
+def test_many_fields_of_a_long_list_take_a_moment() -> None:
+    names = [f"n{number}" for number in range(5_000)]
+    wanted = {"spec": {"list": [{"name": name, "v": 1} for name in names]}}
+    live = {"spec": {"list": [{"name": name, "v": 2} for name in reversed(names)]}}
+    began = time.process_time()
+
+    applied = leave_alone(wanted, live, [("spec", "list", str(n), "v") for n in reversed(range(5_000))], "us")
+
+    assert applied == {"spec": {"list": [{"name": name, "v": 2} for name in names]}}
+    assert time.process_time() - began < 5
+    assert wanted["spec"]["list"][0] == {"name": "n0", "v": 1}
