@@ -121,7 +121,7 @@ async def test_what_cannot_be_asked_is_named_and_the_others_are_asked(capsys: py
     told = capsys.readouterr()
     assert f"{NAME} reconciled" in told.out
     assert (
-        "ConfigMap/default/a is nothing that Sealoop reconciles: that is externalsecrets, gitrepositories, " in told.err
+        "ConfigMap/default/a is nothing that Sealoop reconciles: that is buckets, externalsecrets, gitrepo" in told.err
     )
     assert "Receiver/default/x not found" in told.err
     assert "GitRepository/default/r is made from no other object: leave out --with-source" in told.err
