@@ -42,6 +42,7 @@ from gitops_core.reconcilers import (
     Webhooks,
 )
 from gitops_core.reconcilers.evaluating import Evaluator
+from gitops_core.reconcilers.readonly import ReadOnly
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import CONFIG_MAP, find_reference
@@ -106,6 +107,7 @@ def make_controllers(
                 folders,
                 platform.clock,
                 Verifier(platform.cluster, platform.compute),
+                ReadOnly(platform.policy, platform.metrics),
             ),
             FLUX,
             references=_list_named_by_repository,

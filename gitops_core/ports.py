@@ -493,6 +493,19 @@ def is_never_ours(info: CommitInfo) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class WriteAccess:
+    """What a remote says to one identity that would push.
+
+    Attributes:
+        granted: None: it cannot be told.
+        why: then, in one clause.
+    """
+
+    granted: bool | None
+    why: str = ""
+
+
 class GitRemote(Protocol):
     """One repository as one identity sees it.
 
@@ -535,6 +548,16 @@ class GitRemote(Protocol):
 
         Raises:
             RefNotFound: there is no such tag, or it does not lead to `commit` any more.
+        """
+        ...
+
+    async def find_write_access(self, revision: Revision) -> WriteAccess:
+        """Find out whether the remote would take a push from this identity. Nothing is pushed.
+
+        An answer holds for an hour, for then the remote may have been set otherwise. What it does not tell is no error.
+
+        Args:
+            revision: one that the remote has, whose hash is its repository's.
         """
         ...
 

@@ -24,6 +24,7 @@ from gitops_core.reconcilers.gitsources import (
     IncludeUnavailable,
     make_digest,
 )
+from gitops_core.reconcilers.readonly import READ_ONLY, ReadOnly, WritableCredential
 from gitops_core.reconcilers.verifying import VerificationFailed, VerificationMisset, Verified, Verifier
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
@@ -41,6 +42,7 @@ class GitRepositoryReconciler:
     folders: Folders
     clock: Clock
     verifier: Verifier
+    read_only: ReadOnly
 
     async def reconcile(self, wanted: GitRepository) -> Outcome:
         refuse_unsupported(wanted, ())
@@ -49,16 +51,21 @@ class GitRepositoryReconciler:
             included = await self.git.find_includes(wanted)
             revision = await remote.resolve(_make_reference(wanted))
             verified = await self.verifier.verify(wanted, remote, revision)
+            told = await self.read_only.check(wanted, remote, revision)
             known = wanted.status.artifact
             composed = _plan_composition(wanted, included)
             if known is not None and _is_current(wanted, composed, known, revision):
-                return _report_stored(wanted, known, verified)
+                return _report_stored(wanted, known, verified, told)
             planned = msgspec.structs.replace(wanted, status=composed)
             artifact = await self._make_artifact(planned, revision)
             notice = await self._make_notice(remote, revision, artifact)
         except (VerificationFailed, VerificationMisset) as error:
             told = Condition(type=VERIFIED, status="False", reason=error.reason, message=str(error))
             raise error.carry(wanted.status, told, *_list_kept(wanted, "ArtifactInStorage")) from None
+        except WritableCredential as error:
+            told = Condition(type=READ_ONLY, status="False", reason=error.reason, message=str(error))
+            kept = (c for c in _list_kept(wanted, "ArtifactInStorage", VERIFIED) if c.type != READ_ONLY)
+            raise error.carry(wanted.status, told, *kept) from None
         except (IncludeUnavailable, IncludeCycle) as error:
             raise _carry(error, wanted, "IncludeUnavailable") from None
         except CopyFailed as error:
@@ -69,7 +76,7 @@ class GitRepositoryReconciler:
         except GitError as error:
             raise _carry(error, wanted) from None
         is_new = known is None or known.digest != artifact.digest or known.revision != artifact.revision
-        return _report_stored(planned, artifact, verified, (notice,) if is_new else ())
+        return _report_stored(planned, artifact, verified, told, (notice,) if is_new else ())
 
     async def finalize(self, wanted: GitRepository) -> None:
         """Leave everything: nothing is kept that others do not share."""
@@ -117,10 +124,14 @@ def _is_current(wanted: GitRepository, composed: GitRepositoryStatus, known: Art
 
 
 def _report_stored(
-    wanted: GitRepository, artifact: Artifact, verified: Verified | None, notices: tuple[Notice, ...] = ()
+    wanted: GitRepository,
+    artifact: Artifact,
+    verified: Verified | None,
+    read_only: Condition,
+    notices: tuple[Notice, ...] = (),
 ) -> Outcome:
     message = f"stored artifact for revision '{artifact.revision}'"
-    conditions = [Condition(type="ArtifactInStorage", status="True", reason="Succeeded", message=message)]
+    conditions = [Condition(type="ArtifactInStorage", status="True", reason="Succeeded", message=message), read_only]
     is_changed = bool(notices)
     if verified is not None:
         conditions.append(Condition(type=VERIFIED, status="True", reason="Succeeded", message=verified.message))
@@ -145,5 +156,9 @@ def _carry(error: E, wanted: GitRepository, type_: str = "FetchFailed") -> E:
 
 
 def _list_kept(wanted: GitRepository, *types: str) -> tuple[Condition, ...]:
-    """List what was told of those types and holds on; it is asked anew whether something is not verified."""
-    return tuple(c for c in wanted.status.conditions if c.type in types and c.status == "True")
+    """List what was told of those types and holds on; it is asked anew whether something is not verified.
+
+    What the credential could do holds on as it is, until the remote is asked again.
+    """
+    told = wanted.status.conditions
+    return tuple(c for c in told if c.type == READ_ONLY or (c.type in types and c.status == "True"))

@@ -72,6 +72,12 @@ class Metrics:
         "Pushes of image updates by result: Succeeded, Conflict (it is planned again), or the reason of the failure.",
         "result",
     )
+    git_read_only = Series(
+        Counter,
+        "sealoop_git_read_only_total",
+        "Reconciliations of GitRepositories by whether their credential is read-only: True, False, Unknown.",
+        "read_only",
+    )
     leading = Series(Gauge, "sealoop_leader", "1 while this process leads.")
     compute_seconds = Series(Counter, "sealoop_compute_seconds_total", "CPU seconds of work beside the loop.")
     compute_waiting = Series(Gauge, "sealoop_compute_waiting", "Pieces of such work that wait.")

@@ -28,6 +28,7 @@ class Policy:
         default_service_account: whose rights a Kustomization has that names none, in its own namespace; "" for ours.
         strict_substitutions: a variable of spec.postBuild that is not set is an error, and not empty.
         file_remotes: Git remotes may be file:// URLs, which read what this process can read.
+        writable_git: the credential of a GitRepository may be one that the remote takes pushes with.
         git_files: in a folder of one commit, with all below it, and in one artifact of a registry.
         git_file_size: of one file in Git, and in an artifact.
         artifact_size: of the layer that holds an artifact's files.
@@ -46,6 +47,7 @@ class Policy:
     default_service_account: str = ""
     strict_substitutions: bool = True
     file_remotes: bool = False
+    writable_git: bool = True
     git_files: int = 200_000
     git_file_size: int = 64 * MI
     artifact_size: int = 64 * MI

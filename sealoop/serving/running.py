@@ -67,6 +67,11 @@ kill -9 does no harm either: the next process goes on."""
     help="Objects may not name sources, repositories and what a webhook wakes in other namespaces.",
 )
 @click.option(
+    "--require-read-only-git",
+    is_flag=True,
+    help="A GitRepository whose remote would take a push is refused: its credential is to be read-only.",
+)
+@click.option(
     "--strict-substitutions/--no-strict-substitutions",
     default=True,
     show_default=True,
@@ -115,6 +120,7 @@ def run(
     watch_namespace: str,
     watch_label_selector: str,
     no_cross_namespace_refs: bool,
+    require_read_only_git: bool,
     strict_substitutions: bool,
     default_service_account: str | None,
     limits: tuple[str, ...],
@@ -142,6 +148,7 @@ def run(
 
     allowed = Policy(
         cross_namespace_references=not no_cross_namespace_refs,
+        writable_git=not require_read_only_git,
         default_service_account=default_service_account or "",
         strict_substitutions=strict_substitutions,
         file_remotes=connection.local is not None,

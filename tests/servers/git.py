@@ -42,6 +42,9 @@ async def git(*arguments: str, stdin: bytes = b"") -> bytes:
     return stdout
 
 
+READ_ONLY = "read-only"  # a file in a repository whose ssh server says this to who would push
+
+
 @dataclass(frozen=True)
 class BareRepository:
     """A repository on the other side: what others do to it, and what it holds."""
@@ -101,6 +104,13 @@ class BareRepository:
         write = 'eval "echo \\"\\$GIT_PUSH_OPTION_$n\\""; n=$((n+1))'
         hook.write_text(f"#!/bin/sh\nn=0; while [ $n -lt $GIT_PUSH_OPTION_COUNT ]; do {write}; done > options\n")
         hook.chmod(0o755)
+
+    async def refuse_pushes(self) -> None:
+        """Be read-only for whoever comes: over http as git http-backend says it, over ssh as GitHub does."""
+        await self.git("config", "http.receivepack", "false")
+        (self.directory / READ_ONLY).write_text(
+            "ERROR: The key you are authenticating with has been marked as read only.\n"
+        )
 
     async def told(self) -> tuple[str, ...]:
         """Return the options of the last push."""
@@ -240,6 +250,11 @@ async def _keygen(path: Path, passphrase: str) -> None:
         raise RuntimeError("ssh-keygen failed")
 
 
+def _read_refusal(repository: Path) -> bytes:
+    said = repository / READ_ONLY
+    return said.read_bytes() if said.exists() else b""
+
+
 async def _serve_ssh(session: asyncssh.SSHServerProcess[bytes]) -> None:
     service, _, quoted = (session.command or "").partition(" ")
     if service not in ("git-upload-pack", "git-receive-pack"):
@@ -247,6 +262,10 @@ async def _serve_ssh(session: asyncssh.SSHServerProcess[bytes]) -> None:
         return
     pipe = asyncio.subprocess.PIPE
     environment = {**_ENVIRONMENT, "PATH": os.environ["PATH"], "GIT_PROTOCOL": session.env.get("GIT_PROTOCOL", "")}
+    if service == "git-receive-pack" and (refusal := _read_refusal(Path(quoted.strip("'")))):
+        session.stderr.write(refusal)
+        session.exit(1)
+        return
     process = await asyncio.create_subprocess_exec(
         "git", service.removeprefix("git-"), quoted.strip("'"), stdin=pipe, stdout=pipe, stderr=pipe, env=environment
     )

@@ -12,6 +12,7 @@ import re
 
 from gitops_core.adapters.git.commands import Result
 from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound
+from gitops_core.ports import WriteAccess
 
 _ACCESS = re.compile(
     r"Authentication failed|could not read (Username|Password)|returned error: 40[137]|terminal prompts disabled"
@@ -78,6 +79,25 @@ def make_local_failure(result: Result, what: str) -> GitError:
     if _FULL.search(result.stderr):
         return GitError(f"{what}: the disk of the mirrors is full: {extract_gist(result.stderr)}")
     return MirrorDamaged(f"{what} failed: {extract_gist(result.stderr) or f'exit code {result.code}'}")
+
+
+_NO_PUSH = re.compile(
+    r"read.?only(?! file system)|write access|not granted|service not enabled|not allowed|not permitted"
+    r"|sufficient authorization|denied|forbidden|unauthorized|returned error: 404|repository '.*' not found",
+    re.IGNORECASE,
+)
+
+
+def judge_write_access(result: Result) -> WriteAccess:
+    """Judge a dry run of a push by who was let in to read: past the advertisement of the refs, a push is taken.
+
+    What is refused there, and in which words, is the server's affair; a refusal that is not recognised is no answer.
+    """
+    if any(re.match(r"[ +*=!-]\t", line) for line in result.stdout.decode("utf-8", "replace").splitlines()):
+        return WriteAccess(granted=True)
+    if _ACCESS.search(result.stderr) or _NO_PUSH.search(result.stderr):
+        return WriteAccess(granted=False)
+    return WriteAccess(granted=None, why=extract_gist(result.stderr) or f"exit code {result.code}")
 
 
 def _drop_remote(stderr: str) -> str:

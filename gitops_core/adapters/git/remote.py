@@ -3,6 +3,7 @@
 resolve   one ls-remote; for a branch that moved under a push of ours, a fetch of its tip
 tree      a fetch of one commit at depth 1 when it is not here; then nothing but reads
 search    git grep once; later only the files that changed since
+writable  a dry run of a push, once an hour
 push      objects written into the mirror, one push that holds only if the branch is still where it was seen
 """
 
@@ -13,7 +14,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,6 +24,7 @@ from gitops_core.adapters.git.answers import (
     is_denied,
     is_redirect,
     judge_push,
+    judge_write_access,
     make_failure,
     refuses_commit_ids,
 )
@@ -43,7 +45,7 @@ from gitops_core.adapters.git.trees import MirrorTrees
 from gitops_core.domain.sources.versions import list_newest, parse_range
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, is_never_ours
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, WriteAccess, is_never_ours
 from gitops_core.recent import Recent
 
 ANONYMOUS = GitAccess()
@@ -51,6 +53,9 @@ DEFAULT_LIMITS = Limits()
 MOST_TIED = 16  # commits whose dates are compared
 MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
 PROVEN_BYTES, PROVEN_WEIGHT = 2 << 20, 256
+ACCESS_SECONDS, PATIENCE = 3600.0, 10.0  # that an answer about pushes holds; that it is waited for
+NO_REF = "refs/sealoop/none"
+NOT_ASKED = WriteAccess(granted=None, why="a folder of this machine asks for no credentials")
 DISUSED_SECONDS = 7 * 24 * 3600.0
 
 
@@ -82,6 +87,7 @@ class GitMirrors:
         self._mirrors: dict[str, Mirror] = {}
         self._slot: Slot | None = None
         self._proven = Proven()
+        self._writing = Writing()
         self._tokens = AppTokens(self._commands.places)
         self._chores: set[asyncio.Task[None]] = set()
         self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
@@ -91,7 +97,9 @@ class GitMirrors:
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
         key = f"{address.url} by {identity.way}" if identity.way else address.url
         mirror = self._mirror(key, address.url)
-        return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._tokens, self._run_later)
+        return MirrorRemote(
+            mirror, identity, timeout, self._commands, self._proven, self._writing, self._tokens, self._run_later
+        )
 
     def get_trees(self, name: str) -> MirrorTrees:
         return MirrorTrees(self._mirror(f"trees:{name}", f"trees:{name}"), self._run_later)  # no URL begins like this
@@ -161,6 +169,21 @@ class Proven:
         self._known.put(fingerprint, True, PROVEN_WEIGHT)
 
 
+class Writing:
+    """What remotes said lately of pushes, by who would push."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._known: Recent[bytes, tuple[WriteAccess, float]] = Recent(PROVEN_BYTES)
+
+    def get(self, fingerprint: bytes) -> WriteAccess | None:
+        known, until = self._known.get(fingerprint) or (None, 0.0)
+        return known if self._now() < until else None
+
+    def put(self, fingerprint: bytes, said: WriteAccess) -> None:
+        self._known.put(fingerprint, (said, self._now() + ACCESS_SECONDS), PROVEN_WEIGHT + len(said.why))
+
+
 @dataclass(frozen=True)
 class _Threaded:
     """Implements Signer: a signature of a large key takes a while."""
@@ -178,6 +201,7 @@ class MirrorRemote:
     Attributes:
         proven: identities that the remote let in since this process began. A mirror is shared by all who use its URL,
             so whoever is not among them is not shown a commit before the remote was asked.
+        writing: what the remote said of their pushes.
     """
 
     mirror: Mirror
@@ -185,6 +209,7 @@ class MirrorRemote:
     timeout: float
     commands: GitCommands
     proven: Proven
+    writing: Writing
     tokens: AppTokens
     later: Callable[[Mirror], None]
 
@@ -234,6 +259,19 @@ class MirrorRemote:
             known = self.mirror.tags.get(ref)
         oid = known.oid if known is not None else ""
         return await self.mirror.run_healing(lambda: self._read_tag(oid, ref)) if oid else None
+
+    async def find_write_access(self, revision: Revision) -> WriteAccess:
+        if self.identity.address.scheme == "file":
+            return NOT_ASKED
+        if (known := self.writing.get(self.identity.fingerprint)) is not None:
+            return known
+        hurried = replace(self, timeout=min(self.timeout, PATIENCE))
+        try:
+            said = await self.mirror.run_healing(lambda: hurried._ask_to_write(revision))
+        except GitError as error:
+            said = WriteAccess(granted=None, why=str(error))
+        self.writing.put(self.identity.fingerprint, said)
+        return said
 
     async def preview(self, commit: Commit) -> str:
         return (await self.mirror.run_healing(lambda: self._edit(commit)))[0]
@@ -427,6 +465,13 @@ class MirrorRemote:
         shelf, algorithm = self.mirror.shelf, get_algorithm(commit.parent)
         return await self.mirror.run_beside(lambda: edit_tree(shelf.read_tree, parent.tree, commit.edits, algorithm))
 
+    async def _ask_to_write(self, revision: Revision) -> WriteAccess:
+        async with self.mirror.growing():
+            await self.mirror.prepare(get_algorithm(revision.commit))
+        # the removal of a ref needs no object; of a dry run the remote sees the question for its refs, and no more
+        result = await self._ask("push", "--porcelain", "--dry-run", "--no-verify", "--", self.url, f":{NO_REF}")
+        return judge_write_access(result)
+
     async def _push(
         self,
         commit: Commit,
@@ -512,7 +557,7 @@ class MirrorRemote:
                 environment=child.environment,
                 about=self.url,
                 host=self.identity.place,
-                writes=arguments[0] == "push",
+                writes=arguments[0] == "push" and "--dry-run" not in arguments,
             )
         if identity is not self.identity and is_denied(result):
             self.tokens.forget(self.identity.fingerprint)

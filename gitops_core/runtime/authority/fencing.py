@@ -24,6 +24,7 @@ from gitops_core.ports import (
     Signer,
     Target,
     Trees,
+    WriteAccess,
     is_never_ours,
 )
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
@@ -100,6 +101,9 @@ class FencedRemote:
 
     async def read_tag(self, ref: str, commit: str) -> bytes | None:
         return await self.inner.read_tag(ref, commit)
+
+    async def find_write_access(self, revision: Revision) -> WriteAccess:
+        return await self.inner.find_write_access(revision)
 
     async def preview(self, commit: Commit) -> str:
         return await self.inner.preview(commit)

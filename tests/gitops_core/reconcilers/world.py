@@ -102,6 +102,7 @@ class World:
         self.local = LocalCluster.open(None, self.clock, SeededChance(1))
         self.cluster = Counted(self.local)
         self.git = FakeGit()
+        self.metrics = Metrics(CollectorRegistry())
         self.sources = component.make_source_kinds
 
     @property
@@ -139,7 +140,7 @@ class World:
                 assemble=self._assembled,
                 settings=self.settings,
                 stop=halt,
-                metrics=Metrics(CollectorRegistry()),
+                metrics=self.metrics,
                 health=Health(),
                 policy=self.operator,
             )

@@ -36,7 +36,17 @@ from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.domain.sources.versions import list_newest, parse_range
 from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, TreeLost
 from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer, is_never_ours
+from gitops_core.ports import (
+    Commit,
+    CommitInfo,
+    GitAccess,
+    GitRef,
+    GitRemote,
+    Signature,
+    Signer,
+    WriteAccess,
+    is_never_ours,
+)
 
 T = TypeVar("T")
 Fault = Callable[[str, str], Awaitable[None]]
@@ -76,6 +86,7 @@ class FakeRepository:
         self.refs: dict[str, str] = {}
         self.annotated: dict[str, bytes] = {}  # what annotated tags say, by ref
         self.refusal = ""
+        self.takes_pushes: bool | None = False  # what it says of that to who only asks
         self.options: tuple[str, ...] = ()  # what the last push told the hooks
 
     async def commit(
@@ -258,6 +269,10 @@ class FakeRemote:
 
     async def read_tag(self, ref: str, commit: str) -> bytes | None:
         return await self._deed("read tag", lambda: self._read_tag(ref, commit))
+
+    async def find_write_access(self, revision: Revision) -> WriteAccess:
+        said = self.repository.takes_pushes
+        return WriteAccess(granted=said, why="silence" if said is None else "")
 
     async def preview(self, commit: Commit) -> str:
         return await self._deed("preview", lambda: self._edit(commit)[0])
