@@ -64,8 +64,7 @@ class GitRepositoryReconciler:
             raise error.carry(wanted.status, told, *_list_kept(wanted, "ArtifactInStorage")) from None
         except WritableCredential as error:
             told = Condition(type=READ_ONLY, status="False", reason=error.reason, message=str(error))
-            kept = (c for c in _list_kept(wanted, "ArtifactInStorage", VERIFIED) if c.type != READ_ONLY)
-            raise error.carry(wanted.status, told, *kept) from None
+            raise error.carry(wanted.status, told, *_list_kept(wanted, "ArtifactInStorage", VERIFIED)) from None
         except (IncludeUnavailable, IncludeCycle) as error:
             raise _carry(error, wanted, "IncludeUnavailable") from None
         except CopyFailed as error:
@@ -156,9 +155,5 @@ def _carry(error: E, wanted: GitRepository, type_: str = "FetchFailed") -> E:
 
 
 def _list_kept(wanted: GitRepository, *types: str) -> tuple[Condition, ...]:
-    """List what was told of those types and holds on; it is asked anew whether something is not verified.
-
-    What the credential could do holds on as it is, until the remote is asked again.
-    """
-    told = wanted.status.conditions
-    return tuple(c for c in told if c.type == READ_ONLY or (c.type in types and c.status == "True"))
+    """List what was told of those types and holds on; it is asked anew whether something is not verified."""
+    return tuple(c for c in wanted.status.conditions if c.type in types and c.status == "True")
