@@ -554,7 +554,8 @@ class GitRemote(Protocol):
     async def find_write_access(self, revision: Revision) -> WriteAccess:
         """Find out whether the remote would take a push from this identity. Nothing is pushed.
 
-        An answer holds for an hour, for then the remote may have been set otherwise. What it does not tell is no error.
+        An answer holds for an hour, for then the remote may have been set otherwise, and for five minutes where a push
+        would be taken, which is to be mended. What the remote does not tell is no error.
 
         Args:
             revision: one that the remote has, whose hash is its repository's.

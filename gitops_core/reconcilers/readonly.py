@@ -34,7 +34,7 @@ class ReadOnly:
     metrics: Metrics
 
     async def check(self, wanted: GitRepository, remote: GitRemote, revision: Revision) -> Condition:
-        """Ask the remote, once an hour, and return what there is to tell.
+        """Ask the remote, unless it was asked lately, and return what there is to tell.
 
         Raises:
             WritableCredential

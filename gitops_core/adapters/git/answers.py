@@ -83,7 +83,8 @@ def make_local_failure(result: Result, what: str) -> GitError:
 
 _NO_PUSH = re.compile(
     r"read.?only(?! file system)|write access|not granted|service not enabled|not allowed|not permitted"
-    r"|sufficient authorization|denied|forbidden|unauthorized|returned error: 404|repository '.*' not found",
+    r"|sufficient authorization|cannot push|not support push|denied|forbidden"
+    r"|unauthorized|returned error: 404|repository '.*' not found",
     re.IGNORECASE,
 )
 

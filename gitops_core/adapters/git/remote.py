@@ -3,7 +3,7 @@
 resolve   one ls-remote; for a branch that moved under a push of ours, a fetch of its tip
 tree      a fetch of one commit at depth 1 when it is not here; then nothing but reads
 search    git grep once; later only the files that changed since
-writable  a dry run of a push, once an hour
+writable  a dry run of a push, now and then
 push      objects written into the mirror, one push that holds only if the branch is still where it was seen
 """
 
@@ -53,7 +53,8 @@ DEFAULT_LIMITS = Limits()
 MOST_TIED = 16  # commits whose dates are compared
 MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
 PROVEN_BYTES, PROVEN_WEIGHT = 2 << 20, 256
-ACCESS_SECONDS, PATIENCE = 3600.0, 10.0  # that an answer about pushes holds; that it is waited for
+ACCESS_SECONDS, GRANTED_SECONDS = 3600.0, 300.0  # that an answer about pushes holds; that one holds which is to change
+PATIENCE = 10.0  # seconds that it is waited for
 NO_REF = "refs/sealoop/none"
 NOT_ASKED = WriteAccess(granted=None, why="a folder of this machine asks for no credentials")
 DISUSED_SECONDS = 7 * 24 * 3600.0
@@ -181,7 +182,8 @@ class Writing:
         return known if self._now() < until else None
 
     def put(self, fingerprint: bytes, said: WriteAccess) -> None:
-        self._known.put(fingerprint, (said, self._now() + ACCESS_SECONDS), PROVEN_WEIGHT + len(said.why))
+        until = self._now() + (GRANTED_SECONDS if said.granted else ACCESS_SECONDS)
+        self._known.put(fingerprint, (said, until), PROVEN_WEIGHT + len(said.why))
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,15 @@ async def test_a_server_that_does_not_answer_is_given_up_and_not_asked_again_at_
         await mirrors.close()
 
 
-def test_an_answer_holds_for_an_hour() -> None:
+@pytest.mark.parametrize(
+    ("said", "seconds"), [(REFUSED, 3600), (WriteAccess(granted=None, why="silence"), 3600), (GRANTED, 300)]
+)
+def test_an_answer_holds_for_an_hour_and_one_that_is_to_be_mended_for_minutes(said: WriteAccess, seconds: int) -> None:
     now = [100.0]
     writing = Writing(lambda: now[0])
-    writing.put(b"me", REFUSED)
-    now[0] += 3599
-    assert writing.get(b"me") == REFUSED
+    writing.put(b"me", said)
+    now[0] += seconds - 1
+    assert writing.get(b"me") == said
     assert writing.get(b"you") is None
     now[0] += 1
     assert writing.get(b"me") is None
@@ -92,6 +95,8 @@ def test_an_answer_holds_for_an_hour() -> None:
         ("remote: Write access to repository not granted.\nfatal: ... The requested URL returned error: 403", False),
         ("remote: ERROR: This deploy key does not have write access to this project.", False),  # GitLab
         ("Forgejo: Unauthorized\nfatal: Could not read from remote repository.", False),
+        ("Access deined: DeployKey does not support push code", False),  # Gitee, as it writes it
+        ("[FATAL] Cannot push with deployment key: 7", False),  # Gogs
         ("FATAL: W any fleet alice DENIED by fallthru", False),  # gitolite
         ("fatal: remote error: service not enabled: /fleet.git", False),  # git daemon
         ("fatal: repository 'https://example.org/fleet.git/' not found", False),
