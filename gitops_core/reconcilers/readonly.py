@@ -47,21 +47,21 @@ class ReadOnly:
         return told
 
 
-def _tell(who: str, access: WriteAccess) -> Condition:
+def _tell(how: str, access: WriteAccess) -> Condition:
     if access.granted is None:
-        message = f"the remote does not tell whether it takes pushes from {who}: {access.why}"
+        message = f"the remote does not tell whether it takes pushes {how}: {access.why}"
         return Condition(type=READ_ONLY, status="Unknown", reason="NotTold", message=message)
     if not access.granted:
-        message = f"the remote takes no pushes from {who}"
+        message = f"the remote takes no pushes {how}"
         return Condition(type=READ_ONLY, status="True", reason="ReadOnly", message=message)
-    message = f"the remote takes pushes from {who}: {_CURE[who == EVERYBODY]}"
+    message = f"the remote takes pushes {how}: {_CURE[how == WITHOUT]}"
     return Condition(type=READ_ONLY, status="False", reason=WritableCredential.reason, message=message)
 
 
-EVERYBODY = "everybody"
+WITHOUT = "without credentials"
 _CURE = ("give one that can only read", "have it refuse them")
 
 
 def _name_credential(wanted: GitRepository) -> str:
     named = wanted.spec.secret_ref
-    return f"who logs in with Secret {ObjectKey(wanted.metadata.namespace, named.name)}" if named else EVERYBODY
+    return f"with the credentials of Secret {ObjectKey(wanted.metadata.namespace, named.name)}" if named else WITHOUT

@@ -19,9 +19,9 @@ TYPE = "ReadOnlyCredential"
 @pytest.mark.parametrize(
     ("takes_pushes", "status", "reason", "message"),
     [
-        (False, "True", "ReadOnly", "the remote takes no pushes from {who}"),
-        (True, "False", "WritableCredential", "the remote takes pushes from {who}: {cure}"),
-        (None, "Unknown", "NotTold", "the remote does not tell whether it takes pushes from {who}: silence"),
+        (False, "True", "ReadOnly", "the remote takes no pushes {how}"),
+        (True, "False", "WritableCredential", "the remote takes pushes {how}: {cure}"),
+        (None, "Unknown", "NotTold", "the remote does not tell whether it takes pushes {how}: silence"),
     ],
 )
 @pytest.mark.parametrize("named", [True, False])
@@ -48,9 +48,9 @@ async def test_it_tells_what_the_credential_could_do(
         await asyncio.sleep(5)
         live = await world.repository_object()
 
-        who = "who logs in with Secret default/login" if named else "everybody"
+        how = "with the credentials of Secret default/login" if named else "without credentials"
         cure = "give one that can only read" if named else "have it refuse them"
-        assert condition(live, TYPE) == (status, reason, message.format(who=who, cure=cure))
+        assert condition(live, TYPE) == (status, reason, message.format(how=how, cure=cure))
         assert condition(live, "Ready")[0] == "True"
         assert world.metrics.registry.get_sample_value("sealoop_git_read_only_total", {"read_only": status}) == 1
 
@@ -66,7 +66,7 @@ async def test_a_writable_one_is_refused_until_it_can_only_read() -> None:
         assert condition(live, "Ready") == (
             "False",
             "WritableCredential",
-            "--require-read-only-git: the remote takes pushes from everybody: have it refuse them",
+            "--require-read-only-git: the remote takes pushes without credentials: have it refuse them",
         )
         assert condition(live, TYPE)[:2] == ("False", "WritableCredential")
         assert "artifact" not in live["status"]
