@@ -63,5 +63,7 @@ _CURE = ("give one that can only read", "have it refuse them")
 
 
 def _name_credential(wanted: GitRepository) -> str:
-    named = wanted.spec.secret_ref
-    return f"with the credentials of Secret {ObjectKey(wanted.metadata.namespace, named.name)}" if named else WITHOUT
+    if (named := wanted.spec.secret_ref) is not None:
+        return f"with the credentials of Secret {ObjectKey(wanted.metadata.namespace, named.name)}"
+    before, at, _ = wanted.spec.url.partition("://")[2].partition("/")[0].rpartition("@")
+    return "with the credentials in its URL" if at and ":" in before else WITHOUT

@@ -87,6 +87,19 @@ async def test_a_writable_one_is_refused_until_it_can_only_read() -> None:
 
 
 @in_virtual_time
+async def test_credentials_in_the_url_count_and_are_not_shown() -> None:
+    world = World()
+    url = URL.replace("://", "://bob:s3cr3t@")
+    world.git.repositories[url] = world.repository
+    await world.begin({"a.yaml": config_map("a")})
+    await world.put(GitRepository, "r", interval="1m", url=url, ref={"branch": "main"})
+    async with world.running():
+        await asyncio.sleep(5)
+        told = condition(await world.repository_object(), TYPE)[2]
+        assert told == "the remote takes no pushes with the credentials in its URL"
+
+
+@in_virtual_time
 async def test_what_was_found_is_told_while_the_remote_is_away() -> None:
     world = World()
     await world.begin({"a.yaml": config_map("a")})
