@@ -10,8 +10,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from gitops_core.api import GitReference, GitRepository, GitRepositorySpec, KustomizationSpec, LocalReference
-from gitops_core.api.kustomization import Decryption, Dependency, SourceReference
+from gitops_core.api import GitReference, GitRepository, GitRepositorySpec, LocalReference
 from gitops_core.meta import ObjectMeta, Resource, Wire
 from gitops_core.schema import (
     SERVER_DEFAULT,
@@ -159,34 +158,36 @@ def test_only_set_fields_are_reported_as_unsupported() -> None:
     assert list_unsupported(Gadget(size=1, mode="a", tags=("x",))) == ("spec.mode", "spec.tags")
 
 
-def test_unsupported_fields_are_named_with_their_place_in_order() -> None:
-    spec = KustomizationSpec(
-        interval="1m",
-        prune=True,
-        source_ref=SourceReference(kind="Bucket", name="b"),
-        depends_on=(Dependency(name="a"), Dependency(name="b", ready_expr="true")),
-        force=True,
-        decryption=Decryption(provider="sops"),
-    )
+class Place(Wire):
+    kind: Annotated[Literal["here", "there"], only("here")]
 
-    assert list_unsupported(spec) == (
-        "spec.sourceRef.kind",
-        "spec.dependsOn[1].readyExpr",
-        "spec.force",
-        "spec.decryption",
-    )
+
+class Part(Wire):
+    name: str
+    ready_when: Annotated[str, UNSUPPORTED] = ""
+
+
+class Machine(Wire):
+    kept_at: Place
+    parts: tuple[Part, ...] = ()
+    strict: Annotated[bool, UNSUPPORTED] = False
+
+
+def test_unsupported_fields_are_named_with_their_place_in_order() -> None:
+    spec = Machine(kept_at=Place(kind="there"), parts=(Part(name="a"), Part(name="b", ready_when="true")), strict=True)
+
+    assert list_unsupported(spec) == ("spec.keptAt.kind", "spec.parts[1].readyWhen", "spec.strict")
 
 
 def test_a_table_says_in_the_place_of_a_marker_which_values_are_acted_on() -> None:
-    def spec(kind: Literal["GitRepository", "Bucket"]) -> KustomizationSpec:
-        source = SourceReference(kind=kind, name="b")
-        return KustomizationSpec(interval="1m", prune=True, source_ref=source, force=True)
+    table = {"spec.keptAt.kind": {"there": "a place"}}
 
-    table = {"spec.sourceRef.kind": {"Bucket": "a bucket"}}
-
-    assert list_unsupported(spec("Bucket"), table) == ("spec.force",)
-    assert list_unsupported(spec("GitRepository"), table) == ("spec.sourceRef.kind", "spec.force")
-    assert list_unsupported(spec("GitRepository")) == ("spec.force",)
+    assert list_unsupported(Machine(kept_at=Place(kind="there"), strict=True), table) == ("spec.strict",)
+    assert list_unsupported(Machine(kept_at=Place(kind="here"), strict=True), table) == (
+        "spec.keptAt.kind",
+        "spec.strict",
+    )
+    assert list_unsupported(Machine(kept_at=Place(kind="here"), strict=True)) == ("spec.strict",)
 
 
 def test_fields_that_are_acted_on_are_not_reported_as_unsupported() -> None:

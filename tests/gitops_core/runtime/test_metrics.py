@@ -28,7 +28,7 @@ def test_a_process_serves_every_series_of_the_table_under_its_name() -> None:
 
 
 def test_no_series_is_per_object() -> None:
-    assert {label for line in TABLE for label in line.labels} == {"kind", "ready", "reason", "result"}
+    assert {label for line in TABLE for label in line.labels} == {"kind", "read_only", "ready", "reason", "result"}
 
 
 def test_two_registries_count_apart() -> None:
