@@ -11,7 +11,7 @@ Kustomization    its source's artifact, the readiness of its dependencies, its k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitops_core.api import KINDS, Bucket, GitRepository, Kustomization, OCIRepository, Receiver
 from gitops_core.domain.sync.dependencies import get_source_name, list_dependencies
@@ -76,34 +76,48 @@ component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMIS
 NO_REMOTES = Remotes()
 
 
-def make_source_kinds(platform: Platform, remotes: Remotes = NO_REMOTES) -> SourceKinds:
-    """Make the table of all that Kustomizations may be applied from."""
-    return {
-        "GitRepository": make_git_source(platform),
-        "OCIRepository": _make_oci_source(platform, remotes),
-        "Bucket": _make_bucket_source(platform, remotes),
-    }
+class Sources(NamedTuple):
+    """One of each kind, for who fetches and for who reads: what each bounds and remembers, it does for both."""
+
+    git: GitSource
+    oci: OciSource
+    buckets: BucketSource
+
+    def get_kinds(self) -> SourceKinds:
+        """Return the table of all that Kustomizations may be applied from."""
+        return {source.type_.KIND.kind: source for source in self}
 
 
-def make_git_source(platform: Platform) -> GitSource:
-    return GitSource(platform.cluster, platform.git, platform.objects, platform.compute)
+def make_sources(platform: Platform, remotes: Remotes = NO_REMOTES) -> Sources:
+    cluster, git, compute, policy = platform.cluster, platform.git, platform.compute, platform.policy
+    return Sources(
+        GitSource(cluster, git, platform.objects, compute),
+        OciSource(cluster, git, remotes.artifacts, remotes.logins, compute, policy),
+        BucketSource(cluster, git, remotes.buckets, compute, policy),
+    )
 
 
 def make_controllers(
     platform: Platform,
     renderer: Renderer,
     expressions: Expressions,
-    sources: Callable[[Platform, Remotes], SourceKinds] = make_source_kinds,
+    choose: Callable[[Sources], SourceKinds] = Sources.get_kinds,
     remotes: Remotes = NO_REMOTES,
 ) -> tuple[Controller[Any], ...]:
-    kinds = sources(platform, remotes)
+    """Make one controller for each kind.
+
+    Args:
+        choose: which sources Kustomizations may name.
+    """
+    sources = make_sources(platform, remotes)
+    kinds = choose(sources)
     folders = Folders(kinds, platform.compute)
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
     return (
         Controller(
             GitRepository,
             GitRepositoryReconciler(
-                make_git_source(platform),
+                sources.git,
                 folders,
                 platform.clock,
                 Verifier(platform.cluster, platform.compute),
@@ -118,14 +132,14 @@ def make_controllers(
         ),
         Controller(
             OCIRepository,
-            OCIRepositoryReconciler(_make_oci_source(platform, remotes), platform.clock),
+            OCIRepositoryReconciler(sources.oci, platform.clock),
             FLUX,
             references=_list_named_by_artifact,
             watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),  # mended credentials are tried at once
         ),
         Controller(
             Bucket,
-            BucketReconciler(_make_bucket_source(platform, remotes), platform.clock),
+            BucketReconciler(sources.buckets, platform.clock),
             FLUX,
             references=_list_named_by_bucket,
             watches=(Watch(Query(SECRET)),),
@@ -160,15 +174,6 @@ def make_routes(
 ) -> tuple[Route, ...]:
     """Receivers' webhooks. They only wake, so that every replica may take them."""
     return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes, policy)),)
-
-
-def _make_oci_source(platform: Platform, remotes: Remotes) -> OciSource:
-    artifacts, logins = remotes.artifacts, remotes.logins
-    return OciSource(platform.cluster, platform.git, artifacts, logins, platform.compute, platform.policy)
-
-
-def _make_bucket_source(platform: Platform, remotes: Remotes) -> BucketSource:
-    return BucketSource(platform.cluster, platform.git, remotes.buckets, platform.compute, platform.policy)
 
 
 def _list_named_by_bucket(wanted: Bucket) -> Iterable[ObjectRef]:

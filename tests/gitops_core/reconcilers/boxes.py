@@ -11,11 +11,10 @@ from typing import Annotated, ClassVar
 
 from gitops_core.api import Artifact
 from gitops_core.api.fields import FluxStatus
-from gitops_core.component import make_source_kinds
+from gitops_core.component import Sources
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Tree, Wire, write_timestamp
-from gitops_core.ports import Git, Remotes
+from gitops_core.ports import Git
 from gitops_core.reconcilers.sources import SourceKinds
-from gitops_core.runtime.reconciling import Platform
 from gitops_core.schema import NOT_SEEN, make_crd
 from tests.gitops_core.reconcilers.world import World
 
@@ -74,8 +73,8 @@ class Boxes:
         await self.world.local.create(make_crd(Box), field_manager="test")
         self.world.sources = self.table
 
-    def table(self, platform: Platform, remotes: Remotes) -> SourceKinds:
-        return {**make_source_kinds(platform, remotes), Box.KIND.kind: BoxSource(self.git)}
+    def table(self, own: Sources) -> SourceKinds:
+        return {**own.get_kinds(), Box.KIND.kind: BoxSource(self.git)}
 
     async def make(self, name: str, **spec: str) -> ObjectRef:
         ref = ObjectRef(Box.KIND, ObjectKey("default", name))

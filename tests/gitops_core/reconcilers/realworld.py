@@ -131,12 +131,12 @@ class RealWorld:
             compute.close()
 
     def _assemble(self, platform: Platform) -> tuple[Controller[Any], ...]:
-        def make_kinds(platform: Platform, remotes: Remotes) -> SourceKinds:
-            self.kinds = component.make_source_kinds(platform, remotes)
+        def choose(own: component.Sources) -> SourceKinds:
+            self.kinds = own.get_kinds()
             return self.kinds
 
         renderer = Kustomize(compute=platform.compute)
-        return component.make_controllers(platform, renderer, SandboxedExpressions(), make_kinds, self.remotes)
+        return component.make_controllers(platform, renderer, SandboxedExpressions(), choose, self.remotes)
 
 
 @asynccontextmanager

@@ -12,10 +12,11 @@ import pytest
 
 from gitops_core import component
 from gitops_core.adapters.git import GitMirrors
-from gitops_core.api import GitRepository, Kustomization
+from gitops_core.api import Bucket, GitRepository, Kustomization, OCIRepository
 from gitops_core.api.kustomization import KustomizationSpec, SourceReference
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Git
+from gitops_core.reconcilers.sources import SourceKinds
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.schema import list_unsupported
 from tests.gitops_core.reconcilers.boxes import Box, Boxes
@@ -181,7 +182,7 @@ async def test_an_object_of_two_kinds_of_sources_is_contested() -> None:
 async def test_a_kustomization_of_an_unknown_kind_of_source_contests_nothing() -> None:
     """As Flux left it: it has an inventory, and nothing of ours acts on its source."""
     world, boxes = await begin(ONE)
-    world.sources = lambda *ports: {name: each for name, each in boxes.table(*ports).items() if name != "Bucket"}
+    world.sources = lambda own: {name: each for name, each in boxes.table(own).items() if name != "Bucket"}
     await world.sync("bucket", "./app", sourceRef={"kind": "Bucket", "name": "r"})
     status = {
         "observedGeneration": 1,
@@ -356,12 +357,33 @@ async def test_a_kind_that_is_not_installed_keeps_nobody_from_git() -> None:
 
 @pytest.mark.parametrize("name", get_args(get_args(msgspec.structs.fields(SourceReference)[0].type)[0]))
 def test_the_marker_of_source_ref_and_the_table_name_the_same_kinds(name: Any) -> None:
-    kinds = component.make_source_kinds(cast(Platform, _Nothing()))
+    kinds = component.make_sources(cast(Platform, _Nothing())).get_kinds()
     spec = KustomizationSpec(interval="1m", prune=True, source_ref=SourceReference(kind=name, name="r"))
 
     assert (name in kinds) == (list_unsupported(spec) == ())
     assert all(kind.type_.KIND.kind == known for known, kind in kinds.items())
     assert Box.KIND.kind not in kinds
+
+
+@in_virtual_time
+async def test_who_fetches_and_who_reads_share_what_bounds_them() -> None:
+    world = World()
+    chosen: list[component.Sources] = []
+
+    def choose(own: component.Sources) -> SourceKinds:
+        chosen.append(own)
+        return own.get_kinds()
+
+    world.sources = choose
+    await world.begin({"a.yaml": config_map("a")})
+    async with world.running():
+        await asyncio.sleep(1)
+        (own,) = chosen
+        found: dict[Any, Any] = {controller.kind: controller.reconciler for controller in world.controllers}
+
+    assert found[GitRepository].git is own.git
+    assert found[OCIRepository].source is own.oci
+    assert found[Bucket].source is own.buckets
 
 
 class _Nothing:

@@ -17,7 +17,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.api import KINDS, GitRepository, Kustomization
 from gitops_core.errors import ClusterError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Cluster, Git, Query, Remotes
+from gitops_core.ports import Cluster, Git, Query
 from gitops_core.reconcilers.sources import SourceKinds
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.metrics import Metrics
@@ -94,7 +94,7 @@ class World:
     """
 
     controllers: tuple[Controller[Any], ...]
-    sources: Callable[[Platform, Remotes], SourceKinds]
+    sources: Callable[[component.Sources], SourceKinds]
 
     def __init__(self, operator: Policy = DEFAULT_POLICY, settings: Settings = DEFAULT_SETTINGS) -> None:
         self.operator, self.settings = operator, settings
@@ -103,7 +103,7 @@ class World:
         self.cluster = Counted(self.local)
         self.git = FakeGit()
         self.metrics = Metrics(CollectorRegistry())
-        self.sources = component.make_source_kinds
+        self.sources = component.Sources.get_kinds
 
     @property
     def repository(self) -> FakeRepository:
