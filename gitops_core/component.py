@@ -42,6 +42,7 @@ from gitops_core.reconcilers import (
     Webhooks,
 )
 from gitops_core.reconcilers.evaluating import Evaluator
+from gitops_core.reconcilers.kepttrees import KeptTrees
 from gitops_core.reconcilers.readonly import ReadOnly
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
@@ -89,11 +90,11 @@ class Sources(NamedTuple):
 
 
 def make_sources(platform: Platform, remotes: Remotes = NO_REMOTES) -> Sources:
-    cluster, git, compute, policy = platform.cluster, platform.git, platform.compute, platform.policy
+    cluster, trees, compute, policy = platform.cluster, KeptTrees(platform.git), platform.compute, platform.policy
     return Sources(
-        GitSource(cluster, git, platform.objects, compute),
-        OciSource(cluster, git, remotes.artifacts, remotes.logins, compute, policy),
-        BucketSource(cluster, git, remotes.buckets, compute, policy),
+        GitSource(cluster, platform.git, platform.objects, compute),
+        OciSource(cluster, trees, remotes.artifacts, remotes.logins, compute, policy),
+        BucketSource(cluster, trees, remotes.buckets, compute, policy),
     )
 
 

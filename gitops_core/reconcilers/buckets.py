@@ -20,26 +20,30 @@ from gitops_core.domain.sources.ignore import EVERY_FILE, IGNORE_FILE, IgnoreRul
 from gitops_core.errors import (
     BucketError,
     BucketUnknown,
-    GitError,
     ObjectUnknown,
     SourceFailed,
     StalledError,
-    StorageFailed,
-    TransientError,
     TreeLost,
 )
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Sensitive, Tree, parse_duration
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.reaching import ProxyUnsupported, Trust
-from gitops_core.ports import BucketPlace, Buckets, Clock, Cluster, Compute, Git, StoredObject
-from gitops_core.reconcilers.telling import LATEST, SERVED, is_ours, list_failure, list_notices, write_path
+from gitops_core.ports import BucketPlace, Buckets, Clock, Cluster, Compute, StoredObject
+from gitops_core.reconcilers.kepttrees import KeptTrees
+from gitops_core.reconcilers.telling import (
+    LATEST,
+    SERVED,
+    is_ours,
+    list_failure,
+    list_notices,
+    make_artifact,
+    write_path,
+)
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Outcome
 from gitops_core.runtime.remotes.credentials import SECRET, decode_data
 from gitops_core.runtime.remotes.registries import read_proxy_secret, read_trust_secret
-from gitops_core.runtime.sharing.computing import on_account_of
-from gitops_core.runtime.sharing.flights import Flights
 from gitops_core.runtime.sharing.slots import Slots
 
 GROUP = Bucket.KIND.group
@@ -69,13 +73,12 @@ class BucketSource:
     """Implements SourceKind for Bucket: a tree of the files in it."""
 
     cluster: Cluster
-    git: Git
+    trees: KeptTrees
     buckets: Buckets
     compute: Compute
     policy: Policy = DEFAULT_POLICY
     type_: ClassVar[type[Bucket]] = Bucket
     _slots: Slots = field(default_factory=lambda: Slots(KEPT_AT_ONCE))
-    _brought: Flights[None] = field(default_factory=Flights)
 
     def find_artifact(self, source: Bucket) -> Artifact | None:
         return source.status.artifact
@@ -87,27 +90,13 @@ class BucketSource:
         return EVERY_FILE
 
     async def read_tree(self, source: Bucket, revision: str, path: str = "") -> Tree:
-        artifact = source.status.artifact
-        if artifact is None or artifact.revision != revision:
-            raise TreeLost(f"{source.ref} does not have {revision} any more")
-        tree, trees = artifact.digest.removeprefix("sha256:"), self.git.get_trees(str(source.ref))
-        try:
-            return await trees.get_tree(tree, path)
-        except TreeLost:
-            pass
-        try:
-            await self._brought.join((source.ref, tree), lambda: self._bring(source, artifact))
-        except (SourceFailed, StalledError) as error:  # whoever reads it has nothing to mend
-            cause = f"the files of {source.ref} cannot be had: {error}"
-            raise TransientError(cause, reason="ArtifactFailed") from error
-        return await trees.get_tree(tree, path)
+        return await self.trees.read(source, revision, path, lambda artifact: self._bring(source, artifact))
 
     async def _bring(self, source: Bucket, artifact: Artifact) -> None:
         """Bring the files of the artifact again, if the bucket still has them."""
-        with on_account_of(source.ref):
-            place = await self.open(source)
-            index = await self.read_index(source, place, source.status.observed_ignore)
-            revision, tree, _ = await self.fetch(source, place, index)
+        place = await self.open(source)
+        index = await self.read_index(source, place, source.status.observed_ignore)
+        revision, tree, _ = await self.fetch(source, place, index)
         if (revision, f"sha256:{tree}") != (artifact.revision, artifact.digest):
             raise TreeLost(f"the files of {artifact.revision} are others now: {source.ref} has to be reconciled first")
 
@@ -186,10 +175,7 @@ class BucketSource:
                 files = await self.compute.run(weight, place_files, contents, self.policy.git_files)
             except ValueError as error:
                 raise _make_failure(place, str(error)) from None
-            try:
-                tree = await self.git.get_trees(str(wanted.ref)).add(files)
-            except GitError as error:
-                raise StorageFailed(f"unable to archive artifact to storage: {error}") from None
+            tree = await self.trees.keep(wanted, files)
         return compute_revision(etags), tree, len(etags)
 
     async def _fetch_all(self, place: BucketPlace, keys: list[str]) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -252,14 +238,8 @@ class BucketReconciler:
         if known is not None and same and wanted.status.observed_ignore == wanted.spec.ignore:
             return self._report(wanted, known, len(index.objects))
         fetched, tree, number = await self.source.fetch(wanted, place, index)
-        path = write_path(Bucket.KIND, wanted.metadata, f"{fetched.removeprefix('sha256:')}.tar.gz")
-        artifact = Artifact(
-            path=path,
-            url=f"{SERVED}/{path}",
-            revision=fetched,
-            digest=f"sha256:{tree}",
-            last_update_time=self.clock.now().replace(microsecond=0),
-        )
+        file = f"{fetched.removeprefix('sha256:')}.tar.gz"
+        artifact = make_artifact(wanted, file, fetched, f"sha256:{tree}", self.clock)
         return self._report(wanted, artifact, number)
 
     def _report(self, wanted: Bucket, artifact: Artifact, number: int) -> Outcome:

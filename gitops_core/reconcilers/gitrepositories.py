@@ -17,7 +17,6 @@ from gitops_core.meta import Condition, Revision, parse_duration
 from gitops_core.ports import Clock, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.gitsources import (
-    ARTIFACTS,
     CopyFailed,
     GitSource,
     IncludeCycle,
@@ -25,6 +24,7 @@ from gitops_core.reconcilers.gitsources import (
     make_digest,
 )
 from gitops_core.reconcilers.readonly import READ_ONLY, ReadOnly, WritableCredential
+from gitops_core.reconcilers.telling import make_artifact
 from gitops_core.reconcilers.verifying import VerificationFailed, VerificationMisset, Verified, Verifier
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
@@ -82,14 +82,7 @@ class GitRepositoryReconciler:
 
     async def _make_artifact(self, wanted: GitRepository, revision: Revision) -> Artifact:
         files = await self.folders.read_files(wanted, str(revision))
-        path = f"gitrepository/{wanted.metadata.namespace}/{wanted.metadata.name}/{revision.commit}.tar.gz"
-        return Artifact(
-            path=path,
-            url=f"{ARTIFACTS}{path}",
-            revision=str(revision),
-            digest=make_digest(files),
-            last_update_time=self.clock.now().replace(microsecond=0),
-        )
+        return make_artifact(wanted, f"{revision.commit}.tar.gz", str(revision), make_digest(files), self.clock)
 
     async def _make_notice(self, remote: GitRemote, revision: Revision, artifact: Artifact) -> Notice:
         subject = (await remote.describe(revision)).message.split("\n", 1)[0]

@@ -30,13 +30,12 @@ from gitops_core.meta import ObjectKey, Revision, Tree, parse_duration
 from gitops_core.ports import Cluster, Compute, Git, GitAccess, GitRemote, Objects
 from gitops_core.recent import Recent
 from gitops_core.reconcilers.folders import confine_path, select_files
+from gitops_core.reconcilers.telling import is_ours
 from gitops_core.runtime.remotes.credentials import read_repository_access
 from gitops_core.runtime.sharing.computing import READING
 
 MOST_SUBMODULES, MOST_INCLUDES, MOST_LEVELS = 100, 100, 10
 REMEMBERED = 32 << 20
-ARTIFACTS = "http://artifacts.sealoop.invalid/"
-"""What the URLs of artifacts begin with: nothing is served, for our Kustomizations read Git."""
 TREE_WEIGHT, PATH_WEIGHT = 2000, 300
 
 
@@ -240,7 +239,7 @@ class GitSource:
         whole = await self._read_tree(other, artifact.revision, "", level + 1)
         files = await select_files(whole, other.spec.ignore, self.compute)
         # what Flux recorded before we took over is told by its revision alone: its digests are of archives
-        if artifact.url.startswith(ARTIFACTS) and make_digest(files) != artifact.digest:
+        if is_ours(artifact) and make_digest(files) != artifact.digest:
             raise IncludeUnavailable(f"the files of include '{name}' are others by now", reason="IncludeChange")
         # a link of it leads nowhere else than to its own files, as which it is among them
         own = PickedTree(files.oid, {path: (files, path) for path in files}, {}, {})

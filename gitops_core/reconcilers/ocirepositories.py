@@ -23,6 +23,7 @@ from gitops_core.reconcilers.telling import (
     is_ours,
     list_failure,
     list_notices,
+    make_artifact,
     write_path,
 )
 from gitops_core.runtime.loop.refusing import refuse_unsupported
@@ -131,15 +132,9 @@ class OCIRepositoryReconciler:
         look.verified = Condition(type="SourceVerified", status="True", reason="Succeeded", message=message)
 
     def _make_artifact(self, look: _Look, pulled: Pulled) -> Artifact:
-        path = write_path(OCIRepository.KIND, look.wanted.metadata, f"{get_digest(look.revision)}.tar.gz")
-        return Artifact(
-            path=path,
-            url=f"{SERVED}/{path}",
-            revision=look.revision,
-            digest=f"sha256:{pulled.tree}",
-            last_update_time=self.clock.now().replace(microsecond=0),
-            metadata=dict(pulled.annotations),
-        )
+        file, digest = f"{get_digest(look.revision)}.tar.gz", f"sha256:{pulled.tree}"
+        made = make_artifact(look.wanted, file, look.revision, digest, self.clock)
+        return msgspec.structs.replace(made, metadata=dict(pulled.annotations))
 
     def _report(self, look: _Look, artifact: Artifact) -> Outcome:
         wanted, message = look.wanted, f"stored artifact for digest '{artifact.revision}'"

@@ -21,13 +21,11 @@ from gitops_core.domain.sources.ignore import EVERY_FILE, IgnoreRules, IgnoreRul
 from gitops_core.domain.sources.tags import choose_tag
 from gitops_core.errors import (
     CredentialsInvalid,
-    GitError,
     ImageInvalid,
     ImageUnreadable,
     RegistryError,
     SourceFailed,
     StalledError,
-    StorageFailed,
     TransientError,
     TreeLost,
     VerificationFailed,
@@ -36,12 +34,12 @@ from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Tree, parse_duratio
 from gitops_core.oci.cosign import PublicKey, explain_refusal, parse_keys
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import DIGEST, Repository, is_tag, parse_image
-from gitops_core.ports import ArtifactLayer, Artifacts, CloudLogins, Cluster, Compute, Git, OciArtifact
+from gitops_core.ports import ArtifactLayer, Artifacts, CloudLogins, Cluster, Compute, OciArtifact
+from gitops_core.reconcilers.kepttrees import KeptTrees
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.remotes.credentials import SECRET, decode_data
 from gitops_core.runtime.remotes.registries import read_registry_access
-from gitops_core.runtime.sharing.computing import READING, on_account_of
-from gitops_core.runtime.sharing.flights import Flights
+from gitops_core.runtime.sharing.computing import READING
 from gitops_core.runtime.sharing.slots import Slots
 
 PREFIX = "oci://"
@@ -80,14 +78,13 @@ class OciSource:
     """Implements SourceKind for OCIRepository: a tree of the files in a layer."""
 
     cluster: Cluster
-    git: Git
+    trees: KeptTrees
     artifacts: Artifacts
     logins: CloudLogins
     compute: Compute
     policy: Policy = DEFAULT_POLICY
     type_: ClassVar[type[OCIRepository]] = OCIRepository
     _slots: Slots = field(default_factory=lambda: Slots(UNPACKED_AT_ONCE))
-    _brought: Flights[None] = field(default_factory=Flights)
 
     def find_artifact(self, source: OCIRepository) -> Artifact | None:
         return source.status.artifact
@@ -99,35 +96,22 @@ class OciSource:
         return EVERY_FILE
 
     async def read_tree(self, source: OCIRepository, revision: str, path: str = "") -> Tree:
-        artifact = source.status.artifact
-        if artifact is None or artifact.revision != revision:
-            raise TreeLost(f"{source.ref} does not have {revision} any more")
-        tree, trees = artifact.digest.removeprefix("sha256:"), self.git.get_trees(str(source.ref))
-        if tree == EMPTY and _copies(source.status.observed_layer_selector):
+        told = source.status.artifact
+        is_empty = told is not None and (told.revision, told.digest) == (revision, f"sha256:{EMPTY}")
+        if is_empty and _copies(source.status.observed_layer_selector):
             raise TransientError(
                 f"the layer that {source.ref} copies is no tar.gz whose files can be applied: with"
                 " spec.layerSelector.operation extract it says why",
                 reason="ArtifactFailed",
             )
-        try:
-            return await trees.get_tree(tree, path)
-        except TreeLost:
-            pass
-        try:
-            await self._brought.join((source.ref, tree), lambda: self._bring(source, artifact))
-        except (SourceFailed, StalledError) as error:  # whoever reads it has nothing to mend
-            raise TransientError(
-                f"the files of {source.ref} cannot be had: {error}", reason="ArtifactFailed"
-            ) from error
-        return await trees.get_tree(tree, path)
+        return await self.trees.read(source, revision, path, lambda artifact: self._bring(source, artifact))
 
     async def _bring(self, source: OCIRepository, artifact: Artifact) -> None:
         """Bring the files of the artifact again, as they were selected. Raises TransientError, StalledError."""
         status = source.status
-        with on_account_of(source.ref):
-            place = await self.open(source)
-            selector, ignore = status.observed_layer_selector, status.observed_ignore
-            pulled = await self.pull(source, place, get_digest(artifact.revision), selector, ignore)
+        place = await self.open(source)
+        selector, ignore = status.observed_layer_selector, status.observed_ignore
+        pulled = await self.pull(source, place, get_digest(artifact.revision), selector, ignore)
         if artifact.digest != f"sha256:{pulled.tree}":
             raise TreeLost(
                 f"the files of {artifact.revision} are kept under another name now: {source.ref} looks again"
@@ -223,10 +207,7 @@ class OciSource:
         async with self._slots.taken(wanted.metadata.namespace):
             files = await self._unpack(wanted, place, layer, _copies(selector))
             selected = files if _copies(selector) else await self._select(files, ignore)
-            try:
-                tree = await self.git.get_trees(str(wanted.ref)).add(selected)
-            except GitError as error:
-                raise StorageFailed(f"unable to archive artifact to storage: {error}") from None
+            tree = await self.trees.keep(wanted, selected)
         return Pulled(artifact.annotations, tree)
 
     async def _select(self, files: Mapping[str, bytes], ignore: str | None) -> Mapping[str, bytes]:

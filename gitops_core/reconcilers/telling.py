@@ -1,4 +1,4 @@
-"""What sources that are fetched into kept trees say of themselves: what failed, and what is still true beside it."""
+"""What sources say of themselves: what they fetched, what failed, and what is still true beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from gitops_core.api import Artifact
 from gitops_core.errors import SourceFailed
-from gitops_core.meta import Condition, ConditionStatus, Kind, ObjectMeta, Status
+from gitops_core.meta import Condition, ConditionStatus, Kind, ObjectMeta, Resource, Status
+from gitops_core.ports import Clock
 from gitops_core.runtime.reconciling import Notice
 
 SERVED = "http://artifacts.sealoop.invalid"
@@ -21,6 +22,13 @@ def find_condition(status: Status, type_: str) -> Condition | None:
 def write_path(kind: Kind, metadata: ObjectMeta, file: str) -> str:
     """Write where an artifact would be: `ocirepository/NAMESPACE/NAME/FILE`."""
     return f"{kind.kind.lower()}/{metadata.namespace}/{metadata.name}/{file}"
+
+
+def make_artifact(source: Resource, file: str, revision: str, digest: str, clock: Clock) -> Artifact:
+    """Make what the status tells of files that were fetched now. `file` is the name that an archive of them had."""
+    path = write_path(source.KIND, source.metadata, file)
+    now = clock.now().replace(microsecond=0)
+    return Artifact(path=path, url=f"{SERVED}/{path}", revision=revision, digest=digest, last_update_time=now)
 
 
 def is_ours(artifact: Artifact) -> bool:
