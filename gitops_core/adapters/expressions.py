@@ -7,8 +7,6 @@ can open nothing and reach nothing (sandbox.py). Answers are kept by what was as
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 import os
 import re
@@ -115,17 +113,12 @@ class SandboxedExpressions:
             read=text,
         )
         async with self._slots.taken(get_namespace_at_work()):
-            running = asyncio.get_running_loop().run_in_executor(None, program.run)
             try:
-                finished = await asyncio.shield(running)
+                finished = await program.run_beside()
             except OSError as error:
                 raise EvaluatorUnavailable(f"cannot run the evaluator of expressions: {error.strerror}") from None
             except (OutOfTime, TooMuchOutput):
                 return []
-            finally:
-                program.stop()
-                with contextlib.suppress(Exception):
-                    await asyncio.shield(running)
         if finished.status == 0:
             answers = _answers.decode(finished.output)
             return [

@@ -10,7 +10,6 @@ again, and not even read.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import posixpath
@@ -213,9 +212,8 @@ class Kustomize:
             self._confinement,
         )
         async with self._slots.taken(get_namespace_at_work()):
-            running = asyncio.get_running_loop().run_in_executor(None, program.run)
             try:
-                finished = await asyncio.shield(running)
+                finished = await program.run_beside()
             except OSError as error:
                 raise RendererUnavailable(f"cannot run {self._program or 'kustomize'}: {error.strerror}") from None
             except OutOfTime:
@@ -224,10 +222,6 @@ class Kustomize:
             except TooMuchOutput:
                 limit = f"{self._limits.output >> 20} MiB"
                 raise RendererUnavailable(f"kustomize build of {path or '.'} printed more than {limit}") from None
-            finally:
-                program.stop()
-                with contextlib.suppress(Exception):
-                    await asyncio.shield(running)  # it removes its folder, and the slot is taken until then
         if finished.status != 0:
             raise await asyncio.to_thread(self._make_failure, finished, sources, path)  # it reads all files
         return finished.output

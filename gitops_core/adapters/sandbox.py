@@ -13,6 +13,7 @@ A program that is not linked statically may also read and run what is in /bin, /
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -147,6 +148,20 @@ class Sandboxed:
             shutil.rmtree(folder, ignore_errors=True)
         told = finished.messages.replace(f"{folder}/".encode(), b"").replace(folder.encode(), b".")
         return Finished(finished.status, finished.output, told)
+
+    async def run_beside(self) -> Finished:
+        """Run it beside the event loop. Whoever is cancelled has it stopped; its folder is gone when this ends.
+
+        Raises:
+            As run() does.
+        """
+        running = asyncio.get_running_loop().run_in_executor(None, self.run)
+        try:
+            return await asyncio.shield(running)
+        finally:
+            self.stop()
+            with contextlib.suppress(Exception):
+                await asyncio.shield(running)
 
     def _run(self, folder: str) -> Finished:
         deadline = time.monotonic() + self.limits.seconds
