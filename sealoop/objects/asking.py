@@ -19,16 +19,16 @@ import click
 import msgspec
 
 from gitops_core.errors import GitOpsError, NotFound
-from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource
-from gitops_core.ports import ApiResource, Cluster, Query
+from gitops_core.meta import Manifest, ObjectRef, Resource
+from gitops_core.ports import Cluster, Query
 from sealoop.objects.kinds import Asked, explain, find_asked, parse_ref, write_name
+from sealoop.objects.reading import SOURCES, find_condition, find_source
 from sealoop.objects.showing import follow_changes, list_all
 from sealoop.terminals import make_visible
 
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
 FORCE_SYNC = "force-sync"
 MANAGER = "sealoop"
-SOURCES = "source.toolkit.fluxcd.io"
 
 
 class Refused(click.ClickException):
@@ -154,11 +154,9 @@ async def _find_source(cluster: Cluster, live: Manifest) -> ObjectRef:
     if not named or not named.get("kind") or not named.get("name"):
         raise Refused(f"{ref} is made from no other object: leave out --with-source")
     group = ref.kind.group if policy else SOURCES
-    served: Sequence[ApiResource] = await cluster.list_api_resources()
-    kind = next((one.kind for one in served if (one.kind.group, one.kind.kind) == (group, named["kind"])), None)
-    if kind is None:
+    if (found := await find_source(cluster, named, ref.key.namespace, group)) is None:
         raise Refused(f"{ref} is made from a {named['kind']}, which the cluster does not serve")
-    return ObjectRef(kind, ObjectKey(named.get("namespace") or ref.key.namespace, named["name"]))
+    return found
 
 
 async def _set_suspend(cluster: Cluster, ref: ObjectRef, kind: type[Resource], *, value: bool) -> None:
@@ -191,7 +189,7 @@ async def _request(cluster: Cluster, ref: ObjectRef, how: Asking) -> None:
     except TimeoutError:
         why = f"no answer within {how.timeout:g} s: does the service run, and is this object one of its shard?"
         raise Refused(f"{ref}: {_tell(await _get(cluster, ref)) or why}") from None
-    ready = _get_condition(live, "Ready")
+    ready = find_condition(live, "Ready")
     if ready.get("status") != "True":
         raise Refused(f"{ref}: {ready.get('reason', 'not ready')}: {ready.get('message', '')}")
     click.echo(make_visible(f"{name} reconciled: {ready.get('message', '')}"))
@@ -219,7 +217,7 @@ def _is_answered(live: Manifest, token: str, before: Mapping[str, Any] | None) -
         before: the status at that time, of a kind that does not answer by the token.
     """
     status, generation = live.get("status") or {}, live["metadata"].get("generation")
-    ready, reconciling = _get_condition(live, "Ready"), _get_condition(live, "Reconciling")
+    ready, reconciling = find_condition(live, "Ready"), find_condition(live, "Reconciling")
     if before is not None:
         return bool(ready) and status != before
     is_current = ready.get("observedGeneration", generation) == generation
@@ -229,10 +227,5 @@ def _is_answered(live: Manifest, token: str, before: Mapping[str, Any] | None) -
 
 def _tell(live: Manifest) -> str:
     """Tell what an object is at, in its own words."""
-    found = _get_condition(live, "Reconciling") or _get_condition(live, "Ready")
+    found = find_condition(live, "Reconciling") or find_condition(live, "Ready")
     return str(found.get("message", ""))
-
-
-def _get_condition(live: Manifest, type_: str) -> Mapping[str, Any]:
-    conditions = (live.get("status") or {}).get("conditions") or ()
-    return next((one for one in conditions if one.get("type") == type_), {})

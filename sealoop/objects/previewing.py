@@ -21,6 +21,7 @@ from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import read_manifest
 from sealoop.objects.files import collect_manifests
 from sealoop.objects.kinds import find_asked, parse_ref
+from sealoop.objects.reading import find_source
 from sealoop.terminals import make_visible
 
 MOST_FILES, MOST_BYTES = 100_000, 512 << 20
@@ -71,13 +72,9 @@ async def _find_wanted(cluster: Cluster, words: Sequence[str], file: str | None,
 
 async def _find_ignore(cluster: Cluster, wanted: Kustomization) -> str | None:
     """Find the ignore rules of its source, where that is there."""
-    reference = wanted.spec.source_ref
-    served = await cluster.list_api_resources()
-    kinds = (one.kind for one in served if one.kind.kind == reference.kind and one.kind.group.startswith("source."))
-    if (kind := next(kinds, None)) is None:
-        return None
-    key = ObjectKey(reference.namespace or wanted.metadata.namespace, reference.name)
-    source = await cluster.get(ObjectRef(kind, key))
+    named = msgspec.to_builtins(wanted.spec.source_ref)
+    ref = await find_source(cluster, named, wanted.metadata.namespace)
+    source = await cluster.get(ref) if ref is not None else None
     return None if source is None else source["spec"].get("ignore")
 
 

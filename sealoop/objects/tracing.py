@@ -17,12 +17,13 @@ import click
 from gitops_core.api import Kustomization
 from gitops_core.domain.health.causes import find_cause, find_selector
 from gitops_core.domain.health.kstatus import judge_health
-from gitops_core.domain.sync.inventory import parse_id, spell_literally
+from gitops_core.domain.sync.inventory import spell_literally
 from gitops_core.domain.sync.owners import OWNER_NAME, OWNER_NAMESPACE
 from gitops_core.errors import ClusterError, Forbidden, KindUnknown, NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Query
 from sealoop.objects.kinds import find_asked, parse_ref
+from sealoop.objects.reading import SOURCES, find_condition, find_source, list_inventory
 from sealoop.objects.showing import list_all
 from sealoop.terminals import make_visible
 
@@ -31,7 +32,6 @@ DEEPEST = 8
 """Kustomizations within each other; deeper ones are named and not opened."""
 POD = Kind("", "v1", "Pod")
 EVENT = Kind("", "v1", "Event")
-SOURCES = "source.toolkit.fluxcd.io"
 
 
 @dataclass
@@ -108,8 +108,6 @@ async def _grow(cluster: Cluster, ref: ObjectRef, slots: asyncio.Semaphore, abov
     if live is None:
         raise NotFound(ref)
     node = _judge(ref, live)
-    entries = ((live.get("status") or {}).get("inventory") or {}).get("entries") or ()
-    refs = [parse_id(entry["id"], entry["v"]) for entry in entries if str(entry.get("id", "")).count("_") >= 3]
     within = above | {ref.key}
 
     async def grow_one(one: ObjectRef) -> Node:
@@ -123,7 +121,7 @@ async def _grow(cluster: Cluster, ref: ObjectRef, slots: asyncio.Semaphore, abov
         async with slots:
             return await _look(cluster, one)
 
-    node.children = list(await asyncio.gather(*map(grow_one, refs)))
+    node.children = list(await asyncio.gather(*map(grow_one, list_inventory(live))))
     return node
 
 
@@ -200,10 +198,9 @@ async def _trace(cluster: Cluster, ref: ObjectRef) -> Mapping[str, str]:
     if kustomization is None:
         raise click.ClickException(f"{ref} was applied by {owner}, which is not there any more")
     spec, status = kustomization["spec"], kustomization.get("status") or {}
-    entries = (status.get("inventory") or {}).get("entries") or ()
-    if ref.identity not in {parse_id(one["id"], one["v"]).identity for one in entries if one["id"].count("_") >= 3}:
+    if ref.identity not in {one.identity for one in list_inventory(kustomization)}:
         traced["Applied by"] += ", which does not know it: the labels may be anybody's"
-    traced["Ready"] = _tell_ready(status)
+    traced["Ready"] = _tell_ready(kustomization)
     traced["Path"] = spec.get("path") or "./"
     traced["Applied"] = status.get("lastAppliedRevision", "nothing yet")
     return {**traced, **await _trace_source(cluster, owner, spec["sourceRef"], status.get("lastAppliedRevision", ""))}
@@ -212,18 +209,15 @@ async def _trace(cluster: Cluster, ref: ObjectRef) -> Mapping[str, str]:
 async def _trace_source(
     cluster: Cluster, owner: ObjectRef, named: Mapping[str, Any], revision: str
 ) -> Mapping[str, str]:
-    served = await cluster.list_api_resources()
-    kind = next((s.kind for s in served if (s.kind.group, s.kind.kind) == (SOURCES, named["kind"])), None)
-    if kind is None:
+    ref = await find_source(cluster, named, owner.key.namespace)
+    if ref is None:
         return {"Source": f"{named['kind']}/{named['name']}, which the cluster does not serve"}
-    ref = ObjectRef(kind, ObjectKey(named.get("namespace") or owner.key.namespace, named["name"]))
     live = await cluster.get(ref)
     if live is None:
         return {"Source": f"{ref}, which is not there"}
     traced = {"Source": str(ref), "URL": str(live["spec"].get("url") or live["spec"].get("endpoint") or "")}
-    status = live.get("status") or {}
-    traced["Source ready"] = _tell_ready(status)
-    traced["Fetched"] = (status.get("artifact") or {}).get("revision", "nothing yet")
+    traced["Source ready"] = _tell_ready(live)
+    traced["Fetched"] = ((live.get("status") or {}).get("artifact") or {}).get("revision", "nothing yet")
     if told := await _find_news(cluster, ref, revision):
         traced["Commit"] = told
     return traced
@@ -243,9 +237,8 @@ async def _find_news(cluster: Cluster, source: ObjectRef, revision: str) -> str:
     return ""
 
 
-def _tell_ready(status: Mapping[str, Any]) -> str:
-    conditions = status.get("conditions") or ()
-    ready: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "Ready"), {})
+def _tell_ready(live: Manifest) -> str:
+    ready = find_condition(live, "Ready")
     return _join(str(ready.get("status", "Unknown")), str(ready.get("message", "")))
 
 
