@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gitops_core.api import Kustomization
 from gitops_core.domain.render.variables import substitute_all
-from gitops_core.domain.sources.ignore import SelectedTree, list_ignore_files, parse_ignore_rules
+from gitops_core.domain.sources.ignore import SelectedTree
 from gitops_core.domain.sync.differences import Difference, list_differences
 from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.domain.sync.predictions import predict_from_reading
@@ -18,7 +18,7 @@ from gitops_core.errors import StalledError
 from gitops_core.meta import ObjectRef, Tree
 from gitops_core.ports import Clock, Cluster, Renderer
 from gitops_core.reconcilers.applying import Applier, SyncFailed
-from gitops_core.reconcilers.folders import confine_path
+from gitops_core.reconcilers.folders import confine_path, read_rules
 from gitops_core.reconcilers.planning import make_overlay, make_plan
 from gitops_core.reconcilers.variables import read_variables
 
@@ -59,8 +59,7 @@ async def plan(
         raise StalledError(
             f"{wanted.ref} is for another cluster (spec.kubeConfig): ask with the kubeconfig of that one"
         )
-    texts = {path.rpartition("/")[0]: files[path].decode("utf-8", "replace") for path in list_ignore_files(files)}
-    tree = SelectedTree(files, parse_ignore_rules(texts, ignore))
+    tree = SelectedTree(files, read_rules(files, ignore))
     built = await renderer.render(tree, make_overlay(wanted), confine_path(wanted.spec.path))
     variables = await read_variables(cluster, wanted)
     objects = built if variables.values is None else substitute_all(built, variables.values).objects
