@@ -53,7 +53,7 @@ from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
-from gitops_core.runtime.remotes.credentials import SECRET
+from gitops_core.runtime.remotes.credentials import SECRET, list_secrets
 from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, list_named_for_access
 from gitops_core.runtime.routes import Route
 
@@ -178,16 +178,14 @@ def make_routes(
 
 
 def _list_named_by_bucket(wanted: Bucket) -> Iterable[ObjectRef]:
-    spec, namespace = wanted.spec, wanted.metadata.namespace
-    for reference in (spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref):
-        if reference is not None:
-            yield ObjectRef(SECRET, ObjectKey(namespace, reference.name))
+    spec = wanted.spec
+    return list_secrets(wanted.metadata.namespace, spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref)
 
 
 def _list_named_by_artifact(wanted: OCIRepository) -> Iterable[ObjectRef]:
     yield from list_named_for_access(wanted)
-    if wanted.spec.verify is not None and wanted.spec.verify.secret_ref is not None:
-        yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.verify.secret_ref.name))
+    if wanted.spec.verify is not None:
+        yield from list_secrets(wanted.metadata.namespace, wanted.spec.verify.secret_ref)
 
 
 def _list_named_by_repository(wanted: GitRepository) -> Iterable[ObjectRef]:
@@ -195,14 +193,11 @@ def _list_named_by_repository(wanted: GitRepository) -> Iterable[ObjectRef]:
     keys = spec.verify.secret_ref if spec.verify is not None else None
     for include in spec.include:
         yield ObjectRef(GitRepository.KIND, ObjectKey(wanted.metadata.namespace, include.repository.name))
-    for named in (spec.secret_ref, spec.proxy_secret_ref, keys):
-        if named is not None:
-            yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, named.name))
+    yield from list_secrets(wanted.metadata.namespace, spec.secret_ref, spec.proxy_secret_ref, keys)
 
 
 def _list_secret(wanted: Receiver) -> Iterable[ObjectRef]:
-    if wanted.spec.secret_ref is not None:
-        yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
+    return list_secrets(wanted.metadata.namespace, wanted.spec.secret_ref)
 
 
 def _list_kustomization_references(wanted: Kustomization, kinds: SourceKinds) -> Iterable[ObjectRef]:

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from gitops_core.api import GitRepository
+from gitops_core.api.fields import LocalReference
 from gitops_core.errors import GitAccessDenied, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.oci.reaching import read_proxy
@@ -32,6 +33,11 @@ SECRET = Kind("", "v1", "Secret")
 WRONG_PROVIDER = "InvalidProviderConfiguration"
 NO_APP = "secretRef with github app data must be specified when provider is set to github"
 PROXY_SCHEMES = ("http", "https", "socks5")
+
+
+def list_secrets(namespace: str, *references: LocalReference | None) -> Iterator[ObjectRef]:
+    """List the Secrets that an object of that namespace names; None for what it does not."""
+    return (ObjectRef(SECRET, ObjectKey(namespace, each.name)) for each in references if each is not None)
 
 
 async def read_git_access(cluster: Cluster, namespace: str, secret_name: str, url: str) -> GitAccess:

@@ -28,7 +28,7 @@ from gitops_core.oci.credentials import (
 from gitops_core.oci.reaching import ProxyUnsupported, Trust, read_proxy, read_trust
 from gitops_core.oci.references import Repository
 from gitops_core.ports import CloudLogins, Cluster, Compute, NoCloudLogins
-from gitops_core.runtime.remotes.credentials import SECRET, decode_data
+from gitops_core.runtime.remotes.credentials import SECRET, decode_data, list_secrets
 from gitops_core.runtime.sharing.computing import IN_PLACE
 
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
@@ -134,9 +134,7 @@ def identify_access(access: RegistryAccess) -> str:
 def list_named_for_access(wanted: InRegistry) -> Iterator[ObjectRef]:
     """List the objects that `wanted` names to reach its registry; "*" for those that a ServiceAccount names."""
     spec, namespace = wanted.spec, wanted.metadata.namespace
-    for reference in (spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref):
-        if reference is not None:
-            yield ObjectRef(SECRET, ObjectKey(namespace, reference.name))
+    yield from list_secrets(namespace, spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref)
     if spec.service_account_name:
         yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, spec.service_account_name))
         yield ObjectRef(SECRET, ObjectKey(namespace, "*"))
