@@ -233,7 +233,7 @@ class SourceFailed(TransientError):
 
 
 class VerificationFailed(SourceFailed):
-    """Nobody who should have signed an artifact did: it is not fetched."""
+    """Nobody who should have signed what a source is made from did, or it cannot be told: there is no new artifact."""
 
     reason = "VerificationError"
     condition = "SourceVerified"

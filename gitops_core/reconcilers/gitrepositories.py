@@ -12,26 +12,24 @@ from typing import TypeVar
 import msgspec
 
 from gitops_core.api import Artifact, GitRepository, GitRepositoryStatus
-from gitops_core.errors import GitError, GitOpsError, StalledError
+from gitops_core.errors import GitError, GitOpsError, SourceFailed, StalledError
 from gitops_core.meta import Condition, Revision, parse_duration
 from gitops_core.ports import Clock, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.gitsources import (
-    CopyFailed,
     GitSource,
     IncludeCycle,
     IncludeUnavailable,
     make_digest,
 )
-from gitops_core.reconcilers.readonly import READ_ONLY, ReadOnly, WritableCredential
-from gitops_core.reconcilers.telling import make_artifact
-from gitops_core.reconcilers.verifying import VerificationFailed, VerificationMisset, Verified, Verifier
+from gitops_core.reconcilers.readonly import ReadOnly
+from gitops_core.reconcilers.telling import VERIFIED, make_artifact, make_failure
+from gitops_core.reconcilers.verifying import VerificationMisset, Verified, Verifier
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
 
 GROUP = GitRepository.KIND.group
 LONGEST_SUBJECT = 50
-VERIFIED = "SourceVerified"
 
 
 @dataclass(frozen=True)
@@ -59,16 +57,12 @@ class GitRepositoryReconciler:
             planned = msgspec.structs.replace(wanted, status=composed)
             artifact = await self._make_artifact(planned, revision)
             notice = await self._make_notice(remote, revision, artifact)
-        except (VerificationFailed, VerificationMisset) as error:
-            told = Condition(type=VERIFIED, status="False", reason=error.reason, message=str(error))
-            raise error.carry(wanted.status, told, *_list_kept(wanted, "ArtifactInStorage")) from None
-        except WritableCredential as error:
-            told = Condition(type=READ_ONLY, status="False", reason=error.reason, message=str(error))
-            raise error.carry(wanted.status, told, *_list_kept(wanted, "ArtifactInStorage", VERIFIED)) from None
-        except (IncludeUnavailable, IncludeCycle) as error:
-            raise _carry(error, wanted, "IncludeUnavailable") from None
-        except CopyFailed as error:
-            raise _carry(error, wanted, "StorageOperationFailed") from None
+        except SourceFailed as error:
+            raise _carry(error, wanted, error.condition) from None
+        except VerificationMisset as error:
+            raise _carry(error, wanted, VERIFIED) from None
+        except IncludeCycle as error:
+            raise _carry(error, wanted, IncludeUnavailable.condition) from None
         except StalledError as error:
             stalled = StalledError(str(error), reason="URLInvalid" if error.reason == "Failed" else error.reason)
             raise _carry(stalled, wanted) from error
@@ -143,8 +137,8 @@ E = TypeVar("E", bound=GitOpsError)
 
 def _carry(error: E, wanted: GitRepository, type_: str = "FetchFailed") -> E:
     """Have a failure told by a condition of that type, and what is there kept."""
-    failed = Condition(type=type_, status="True", reason=error.reason, message=str(error))
-    return error.carry(wanted.status, failed, *_list_kept(wanted, "ArtifactInStorage", VERIFIED))
+    kept = (name for name in ("ArtifactInStorage", VERIFIED) if name != type_)
+    return error.carry(wanted.status, make_failure(type_, error), *_list_kept(wanted, *kept))
 
 
 def _list_kept(wanted: GitRepository, *types: str) -> tuple[Condition, ...]:

@@ -25,7 +25,7 @@ from gitops_core.domain.sources.composing import (
     take_sparse,
 )
 from gitops_core.domain.sources.submodules import SubmoduleInvalid, is_same_place, list_urls, resolve_url
-from gitops_core.errors import GitError, PathNotFound, StalledError, TransientError
+from gitops_core.errors import GitError, PathNotFound, SourceFailed, StalledError, StorageFailed
 from gitops_core.meta import ObjectKey, Revision, Tree, parse_duration
 from gitops_core.ports import Cluster, Compute, Git, GitAccess, GitRemote, Objects
 from gitops_core.recent import Recent
@@ -39,8 +39,10 @@ REMEMBERED = 32 << 20
 TREE_WEIGHT, PATH_WEIGHT = 2000, 300
 
 
-class IncludeUnavailable(TransientError):
+class IncludeUnavailable(SourceFailed):
     """What is included is not there, or has fetched nothing yet."""
+
+    condition = "IncludeUnavailable"
 
 
 class IncludeCycle(StalledError):
@@ -49,7 +51,7 @@ class IncludeCycle(StalledError):
     reason = "IncludeCycle"
 
 
-class CopyFailed(TransientError):
+class CopyFailed(StorageFailed):
     """An include has no place, or nothing to copy."""
 
     reason = "CopyFailure"

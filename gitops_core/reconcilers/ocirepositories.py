@@ -19,6 +19,7 @@ from gitops_core.reconcilers.ocisources import PULL_FAILED, OciSource, Place, Pu
 from gitops_core.reconcilers.telling import (
     LATEST,
     SERVED,
+    VERIFIED,
     find_condition,
     is_ours,
     list_failure,
@@ -65,7 +66,7 @@ class _Look:
     @property
     def is_verified(self) -> bool:
         """Tell whether this revision was verified with what is wanted now."""
-        told, status = find_condition(self.wanted.status, "SourceVerified"), self.wanted.status
+        told, status = find_condition(self.wanted.status, VERIFIED), self.wanted.status
         of_this = status.observed_generation == self.wanted.metadata.generation
         same = self.known is not None and self.known.revision == self.revision
         return told is not None and told.status == "True" and of_this and same
@@ -74,11 +75,11 @@ class _Look:
         """List the conditions of a failure. What is stored stays, and what is true of it."""
         told = list_failure(error, self.wanted.status, self.known, self.revision, self.wanted.spec.url)
         verified = self.verified or self._find_verified()
-        return told if error.condition == "SourceVerified" or verified is None else (*told, verified)
+        return told if error.condition == VERIFIED or verified is None else (*told, verified)
 
     def _find_verified(self) -> Condition | None:
         """Find what was said of the stored artifact's signature, if what is wanted of it is still the same."""
-        told = find_condition(self.wanted.status, "SourceVerified")
+        told = find_condition(self.wanted.status, VERIFIED)
         same = self.wanted.status.observed_generation == self.wanted.metadata.generation
         return told if told is not None and told.status == "True" and same and self.wanted.spec.verify else None
 
@@ -125,11 +126,11 @@ class OCIRepositoryReconciler:
     async def _verify(self, look: _Look, place: Place) -> None:
         """Verify what was not verified yet as it is wanted now. Raises VerificationFailed."""
         if look.is_verified:
-            look.verified = find_condition(look.wanted.status, "SourceVerified")
+            look.verified = find_condition(look.wanted.status, VERIFIED)
             return
         await self.source.verify(look.wanted, place, look.revision)
         message = f"verified signature of revision {look.revision}"
-        look.verified = Condition(type="SourceVerified", status="True", reason="Succeeded", message=message)
+        look.verified = Condition(type=VERIFIED, status="True", reason="Succeeded", message=message)
 
     def _make_artifact(self, look: _Look, pulled: Pulled) -> Artifact:
         file, digest = f"{get_digest(look.revision)}.tar.gz", f"sha256:{pulled.tree}"

@@ -13,19 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gitops_core.api import GitRepository
-from gitops_core.errors import TransientError
+from gitops_core.errors import SourceFailed
 from gitops_core.meta import Condition, ObjectKey, Revision
 from gitops_core.ports import GitRemote, WriteAccess
+from gitops_core.reconcilers.telling import READ_ONLY
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 
-READ_ONLY = "ReadOnlyCredential"
 
-
-class WritableCredential(TransientError):
+class WritableCredential(SourceFailed):
     """The remote takes pushes, and --require-read-only-git was asked for. Mended there as often as here."""
 
     reason = "WritableCredential"
+    condition = READ_ONLY
 
 
 @dataclass(frozen=True)

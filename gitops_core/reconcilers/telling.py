@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gitops_core.api import Artifact
-from gitops_core.errors import SourceFailed
+from gitops_core.errors import GitOpsError, SourceFailed, VerificationFailed
 from gitops_core.meta import Condition, ConditionStatus, Kind, ObjectMeta, Resource, Status
 from gitops_core.ports import Clock
 from gitops_core.runtime.reconciling import Notice
@@ -13,6 +13,8 @@ from gitops_core.runtime.reconciling import Notice
 SERVED = "http://artifacts.sealoop.invalid"
 """Where artifacts of ours would be: nothing is served, as our Kustomizations read the kept trees."""
 LATEST = "latest.tar.gz"
+VERIFIED, READ_ONLY = VerificationFailed.condition, "ReadOnlyCredential"
+WELL = (VERIFIED, READ_ONLY)
 
 
 def find_condition(status: Status, type_: str) -> Condition | None:
@@ -45,9 +47,13 @@ def list_failure(
         revision: what is there now, "" when that is not known.
         where: it is.
     """
-    is_failed: ConditionStatus = "False" if error.condition == "SourceVerified" else "True"  # of either polarity
-    failed = Condition(type=error.condition, status=is_failed, reason=error.reason, message=str(error))
-    return (failed, *_list_kept(status, known, revision, where))
+    return (make_failure(error.condition, error), *_list_kept(status, known, revision, where))
+
+
+def make_failure(type_: str, error: GitOpsError) -> Condition:
+    """Make the condition that says so: one that names what is wrong is True, one that names what is well is False."""
+    status: ConditionStatus = "False" if type_ in WELL else "True"
+    return Condition(type=type_, status=status, reason=error.reason, message=str(error))
 
 
 def _list_kept(status: Status, known: Artifact | None, revision: str, where: str) -> Iterator[Condition]:

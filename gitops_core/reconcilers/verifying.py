@@ -24,17 +24,13 @@ from gitops_core.domain.sources.signatures import (
     split_tag,
 )
 from gitops_core.domain.sources.signers import Keyring, find_signer, read_keyring
-from gitops_core.errors import StalledError, TransientError
+from gitops_core.errors import StalledError, VerificationFailed
 from gitops_core.meta import ObjectKey, ObjectRef, Revision
 from gitops_core.ports import Cluster, Compute, GitRemote
 from gitops_core.runtime.remotes.credentials import SECRET, decode_data
 
 KEY_WEIGHT = 50
 """What a byte of keys and signed texts counts: a signature costs thousands of times what reading it does."""
-
-
-class VerificationFailed(TransientError):
-    """The keys cannot be read, or what is to be signed is not, or not with one of them."""
 
 
 class VerificationMisset(StalledError):
