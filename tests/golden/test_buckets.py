@@ -8,7 +8,6 @@ and observed fields are compared, and the contents of the files.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,8 @@ import pytest
 
 from gitops_core.api import Bucket
 from gitops_core.errors import Invalid
-from gitops_core.schema import read_manifest
-from tests.gitops_core.reconcilers.realworld import RealWorld, real_world
+from tests.gitops_core.reconcilers.realworld import real_world
+from tests.golden.sources import look, recorded
 from tests.servers.aws import S3Server
 from tests.servers.programs import free_port
 
@@ -67,35 +66,6 @@ def change(case: Any, step: Any, servers: Servers) -> None:
         client.delete_object(Bucket=case["name"], Key=key)
 
 
-async def look(world: RealWorld, live: Any) -> dict[str, Any]:
-    """What is compared of an object."""
-    status = live["status"]
-    artifact = status.get("artifact", {})
-    seen: dict[str, Any] = {
-        "conditions": {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]},
-        "revision": artifact.get("revision"),
-        **{key: status[key] for key in OBSERVED if key in status},
-    }
-    if artifact:
-        tree = await world.kinds["Bucket"].read_tree(read_manifest(Bucket, live), artifact["revision"])
-        seen["files"] = {path: hashlib.sha256(tree[path]).hexdigest()[:16] for path in tree}
-    return seen
-
-
-def recorded(expected: Any) -> dict[str, Any]:
-    status = expected["status"]
-    artifact = status.get("artifact", {})
-    seen: dict[str, Any] = {
-        "conditions": {c["type"]: (c["status"], c["reason"]) for c in expected["conditions"]},
-        "revision": artifact.get("revision"),
-        **{key: status[key] for key in OBSERVED if key in status},
-    }
-    if artifact:
-        files = {path: told.split(" ")[0] for path, told in expected["files"].items() if not told.startswith("dir ")}
-        seen["files"] = files
-    return seen
-
-
 @pytest.mark.parametrize("name", CASES)
 async def test_it_is_told_as_the_original_told_it(name: str, servers: Servers, tmp_path: Path) -> None:
     case = CASES[name]
@@ -110,12 +80,12 @@ async def test_it_is_told_as_the_original_told_it(name: str, servers: Servers, t
             return
 
         await world.put(manifest)
-        seen = [await look(world, await world.answered(Bucket.KIND, name))]
+        seen = [await look(world, Bucket, await world.answered(Bucket.KIND, name), OBSERVED)]
         for number, step in enumerate(case["then"]):
             await asyncio.to_thread(change, case, step, servers)
             if "spec" in step:
                 await world.patch(Bucket.KIND, name, {"spec": expand(step["spec"], servers)})
                 await world.answered(Bucket.KIND, name)
-            seen.append(await look(world, await world.request(Bucket.KIND, name, f"step-{number}")))
+            seen.append(await look(world, Bucket, await world.request(Bucket.KIND, name, f"step-{number}"), OBSERVED))
 
-    assert seen == [recorded(expected) for expected in case["expect"]]
+    assert seen == [recorded(expected, OBSERVED) for expected in case["expect"]]

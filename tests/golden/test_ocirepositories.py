@@ -9,7 +9,6 @@ what is applied has none.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gitops_core.api import OCIRepository
 from gitops_core.errors import Invalid
-from gitops_core.schema import read_manifest
-from tests.gitops_core.reconcilers.realworld import RealWorld, real_world
+from tests.gitops_core.reconcilers.realworld import real_world
+from tests.golden.sources import look, recorded
 from tests.servers.artifacts import push, push_signatures
 from tests.servers.certificates import Authority
 from tests.servers.programs import free_port
@@ -94,37 +93,6 @@ def prepare(case: Any, servers: Mapping[str, str]) -> None:
         push_signatures(servers["OCI"], f"{case['name']}/shop", digest, [(payload, signature)])
 
 
-async def look(world: RealWorld, live: Any) -> dict[str, Any]:
-    """What is compared of an object."""
-    status = live["status"]
-    artifact = status.get("artifact", {})
-    seen: dict[str, Any] = {
-        "conditions": {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]},
-        "revision": artifact.get("revision"),
-        "metadata": artifact.get("metadata"),
-        **{key: status[key] for key in OBSERVED if key in status},
-    }
-    if artifact:
-        tree = await world.kinds["OCIRepository"].read_tree(read_manifest(OCIRepository, live), artifact["revision"])
-        seen["files"] = {path: hashlib.sha256(tree[path]).hexdigest()[:16] for path in tree}
-    return seen
-
-
-def recorded(expected: Any) -> dict[str, Any]:
-    status = expected["status"]
-    artifact = status.get("artifact", {})
-    seen: dict[str, Any] = {
-        "conditions": {c["type"]: (c["status"], c["reason"]) for c in expected["conditions"]},
-        "revision": artifact.get("revision"),
-        "metadata": artifact.get("metadata"),
-        **{key: status[key] for key in OBSERVED if key in status},
-    }
-    if artifact:
-        files = {path: told.split(" ")[0] for path, told in expected["files"].items() if not told.startswith("dir ")}
-        seen["files"] = {path: digest for path, digest in files.items() if path != NEVER_KEPT}
-    return seen
-
-
 @pytest.mark.parametrize("name", CASES)
 async def test_it_is_told_as_the_original_told_it(name: str, servers: Mapping[str, str], tmp_path: Path) -> None:
     case = CASES[name]
@@ -139,16 +107,20 @@ async def test_it_is_told_as_the_original_told_it(name: str, servers: Mapping[st
             return
 
         await world.put(manifest)
-        seen = [await look(world, await world.answered(OCIRepository.KIND, name))]
+        seen = [await look(world, OCIRepository, await world.answered(OCIRepository.KIND, name), OBSERVED)]
         for number, step in enumerate(case["then"]):
             for each in step.get("oci", []):
                 push(servers["OCI"], f"{name}/shop", each["artifact"], *each["tags"])
             if "spec" in step:
                 await world.patch(OCIRepository.KIND, name, {"spec": expand(step["spec"], servers, name)})
                 await world.answered(OCIRepository.KIND, name)
-            seen.append(await look(world, await world.request(OCIRepository.KIND, name, f"step-{number}")))
+            seen.append(
+                await look(
+                    world, OCIRepository, await world.request(OCIRepository.KIND, name, f"step-{number}"), OBSERVED
+                )
+            )
 
-    assert seen == [recorded(expected) for expected in case["expect"]]
+    assert seen == [recorded(expected, OBSERVED, NEVER_KEPT) for expected in case["expect"]]
 
 
 def test_every_difference_is_of_a_case() -> None:
