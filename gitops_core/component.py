@@ -115,6 +115,34 @@ def make_controllers(
     folders = Folders(kinds, platform.compute)
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
     return (
+        *_make_source_controllers(platform, sources, folders),
+        Controller(
+            Kustomization,
+            KustomizationReconciler(platform, folders, renderer, Evaluator(expressions), targets),
+            FLUX,
+            references=lambda wanted: _list_kustomization_references(wanted, kinds),
+            watches=(
+                *(Watch(Query(kind.type_.KIND), kind.type_, _make_artifact_check(kind)) for kind in kinds.values()),
+                Watch(Query(Kustomization.KIND), Kustomization, _has_readiness_changed),
+                Watch(Query(SECRET, labels=WATCHED)),
+                Watch(Query(CONFIG_MAP, labels=WATCHED)),
+            ),
+            significant=_is_asked_for,
+            observed_labels=OWNER_NAME,
+            acts_on={NAMED_BY: kinds},
+        ),
+        Controller(
+            Receiver,
+            ReceiverReconciler(platform.cluster, platform.policy),
+            FLUX,
+            references=_list_secret,
+            watches=(Watch(Query(SECRET, labels=WATCHED)),),
+        ),
+    )
+
+
+def _make_source_controllers(platform: Platform, sources: Sources, folders: Folders) -> tuple[Controller[Any], ...]:
+    return (
         Controller(
             GitRepository,
             GitRepositoryReconciler(
@@ -144,28 +172,6 @@ def make_controllers(
             FLUX,
             references=_list_named_by_bucket,
             watches=(Watch(Query(SECRET)),),
-        ),
-        Controller(
-            Kustomization,
-            KustomizationReconciler(platform, folders, renderer, Evaluator(expressions), targets),
-            FLUX,
-            references=lambda wanted: _list_kustomization_references(wanted, kinds),
-            watches=(
-                *(Watch(Query(kind.type_.KIND), kind.type_, _make_artifact_check(kind)) for kind in kinds.values()),
-                Watch(Query(Kustomization.KIND), Kustomization, _has_readiness_changed),
-                Watch(Query(SECRET, labels=WATCHED)),
-                Watch(Query(CONFIG_MAP, labels=WATCHED)),
-            ),
-            significant=_is_asked_for,
-            observed_labels=OWNER_NAME,
-            acts_on={NAMED_BY: kinds},
-        ),
-        Controller(
-            Receiver,
-            ReceiverReconciler(platform.cluster, platform.policy),
-            FLUX,
-            references=_list_secret,
-            watches=(Watch(Query(SECRET, labels=WATCHED)),),
         ),
     )
 
