@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeVar
 
-from gitops_core.domain.health.causes import find_cause, find_selector
 from gitops_core.domain.sync import inventory, stages
 from gitops_core.domain.sync.creators import CREATOR, NAMESPACE, holds_others, is_adopted, make_blank, may_be_deleted
 from gitops_core.domain.sync.ignoring import add_version, leave_alone
@@ -55,15 +53,11 @@ from gitops_core.errors import (
     TransientError,
 )
 from gitops_core.meta import Kind, Manifest, ObjectRef
-from gitops_core.ports import Clock, Cluster, Query
+from gitops_core.ports import Clock, Cluster
 
 T = TypeVar("T")
 
 CRD = "CustomResourceDefinition"
-POD = Kind("", "v1", "Pod")
-MOST_EXPLAINED, MOST_PODS = 3, 50
-"""Of the workloads that are not healthy, and of the Pods of one."""
-EXPLANATION_SECONDS = 10.0
 AT_ONCE = 4
 TRIES = 5  # of taking an object's fields over while its controllers write it
 Deletion = Literal["deleted", "gone", "kept", "spared"]
@@ -411,19 +405,6 @@ class Applier:
         except KindUnknown:
             return False
         return True
-
-    async def find_causes(self, lives: Lives) -> dict[ObjectRef, str]:
-        """Find what keeps workloads from becoming healthy, by their Pods; nothing where we may not look at these."""
-        found: dict[ObjectRef, str] = {}
-        selectors = {ref: find_selector(live) for ref, live in lives.items() if live is not None}
-        for ref, selector in [(ref, selector) for ref, selector in selectors.items() if selector][:MOST_EXPLAINED]:
-            with suppress(ClusterError, TimeoutError):
-                async with asyncio.timeout(EXPLANATION_SECONDS):
-                    page = await self.cluster.list(Query(POD, ref.key.namespace, selector), dict, limit=MOST_PODS)
-                pods = [pod for pod in page.items if isinstance(pod, dict)]
-                if cause := find_cause(pods, self.clock.now()):
-                    found[ref] = cause
-        return found
 
     # what is stale
 

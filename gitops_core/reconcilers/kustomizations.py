@@ -57,6 +57,7 @@ from gitops_core.ports import Renderer
 from gitops_core.reconcilers.applying import Applier, PruneFailed, Replaced, SyncFailed, is_terminating
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by_kind
 from gitops_core.reconcilers.evaluating import Evaluator
+from gitops_core.reconcilers.explaining import find_causes
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.planning import list_entries, make_overlay, make_plan, parse_inventory
 from gitops_core.reconcilers.sources import NAMED_BY
@@ -388,7 +389,8 @@ class KustomizationReconciler:
             attempt.fail("ReconciliationFailed", "\n".join((cause, *attempt.take_changes())))
         if verdict.failed or is_late:
             states = verdict.failed or verdict.waiting
-            causes = await attempt.applier.find_causes({ref: lives.get(ref) for ref in states})
+            looked_at = {ref: lives.get(ref) for ref in states}
+            causes = await find_causes(attempt.applier.cluster, looked_at, self.platform.clock.now())
             why = "failed early due to stalled resources" if verdict.failed else "timeout waiting for"
             attempt.fail_health(waited, f"{why}: {tell_states(states, causes)}")
 
