@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gitops_core.adapters.git.address import check_commit_id, parse_address, write_full_ref
+from gitops_core.adapters.git.answered import Proven, Writing
 from gitops_core.adapters.git.answers import (
     MirrorDamaged,
     is_denied,
@@ -46,14 +47,11 @@ from gitops_core.domain.sources.versions import list_newest, parse_range
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, WriteAccess, is_never_ours
-from gitops_core.recent import Recent
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()
 MOST_TIED = 16  # commits whose dates are compared
 MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
-PROVEN_BYTES, PROVEN_WEIGHT = 2 << 20, 256
-ACCESS_SECONDS, GRANTED_SECONDS = 3600.0, 300.0  # that an answer about pushes holds; that one holds which is to change
 PATIENCE = 10.0  # seconds that it is waited for
 NO_REF = "refs/sealoop/none"
 NOT_ASKED = WriteAccess(granted=None, why="a folder of this machine asks for no credentials")
@@ -154,38 +152,6 @@ class GitMirrors:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
-class Proven:
-    """The identities that were let in lately; one that is forgotten is asked about again."""
-
-    def __init__(self, capacity: int = PROVEN_BYTES) -> None:
-        self._known: Recent[bytes, bool] = Recent(capacity)
-
-    def __contains__(self, fingerprint: bytes) -> bool:
-        return self._known.get(fingerprint) is not None
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def add(self, fingerprint: bytes) -> None:
-        self._known.put(fingerprint, True, PROVEN_WEIGHT)
-
-
-class Writing:
-    """What remotes said lately of pushes, by who would push."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._known: Recent[bytes, tuple[WriteAccess, float]] = Recent(PROVEN_BYTES)
-
-    def get(self, fingerprint: bytes) -> WriteAccess | None:
-        known, until = self._known.get(fingerprint) or (None, 0.0)
-        return known if self._now() < until else None
-
-    def put(self, fingerprint: bytes, said: WriteAccess) -> None:
-        until = self._now() + (GRANTED_SECONDS if said.granted else ACCESS_SECONDS)
-        self._known.put(fingerprint, (said, until), PROVEN_WEIGHT + len(said.why))
-
-
 @dataclass(frozen=True)
 class _Threaded:
     """Implements Signer: a signature of a large key takes a while."""
@@ -265,15 +231,8 @@ class MirrorRemote:
     async def find_write_access(self, revision: Revision) -> WriteAccess:
         if self.identity.address.scheme == "file":
             return NOT_ASKED
-        if (known := self.writing.get(self.identity.fingerprint)) is not None:
-            return known
         hurried = replace(self, timeout=min(self.timeout, PATIENCE))
-        try:
-            said = await self.mirror.run_healing(lambda: hurried._ask_to_write(revision))
-        except GitError as error:
-            said = WriteAccess(granted=None, why=str(error))
-        self.writing.put(self.identity.fingerprint, said)
-        return said
+        return await self.writing.find(self.identity.fingerprint, lambda: hurried._ask_to_write(revision))
 
     async def preview(self, commit: Commit) -> str:
         return (await self.mirror.run_healing(lambda: self._edit(commit)))[0]
@@ -468,6 +427,12 @@ class MirrorRemote:
         return await self.mirror.run_beside(lambda: edit_tree(shelf.read_tree, parent.tree, commit.edits, algorithm))
 
     async def _ask_to_write(self, revision: Revision) -> WriteAccess:
+        try:
+            return await self.mirror.run_healing(lambda: self._try_to_write(revision))
+        except GitError as error:
+            return WriteAccess(granted=None, why=str(error))
+
+    async def _try_to_write(self, revision: Revision) -> WriteAccess:
         async with self.mirror.growing():
             await self.mirror.prepare(get_algorithm(revision.commit))
         # the removal of a ref needs no object; of a dry run the remote sees the question for its refs, and no more

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.git.answered import Writing
 from gitops_core.adapters.git.answers import judge_write_access
 from gitops_core.adapters.git.commands import Result
-from gitops_core.adapters.git.remote import Writing
 from gitops_core.ports import GitRef, WriteAccess
 from sealoop.embedded.githttp import GitServer, create_repository
 from tests.servers.git import PLACES
@@ -49,6 +49,19 @@ async def test_the_server_is_asked_once_and_for_its_refs_only(tmp_path: Path) ->
 
         asked = [(method, path) for method, path in server.requests if "receive-pack" in path]
         assert asked == [("GET", "/apps.git/info/refs?service=git-receive-pack")]
+
+
+async def test_many_who_begin_at_once_ask_once(tmp_path: Path) -> None:
+    await create_repository(tmp_path / "apps.git", {"a": b"1"})
+    mirrors = GitMirrors(tmp_path / "state")
+    async with GitServer(tmp_path) as server:
+        revision = await mirrors.get_remote(f"{server.url}/apps.git").resolve(MAIN)
+        remotes = [mirrors.get_remote(f"{server.url}/apps.git") for _ in range(5)]
+        said = await asyncio.gather(*(remote.find_write_access(revision) for remote in remotes))
+        await mirrors.close()
+
+        assert said == [GRANTED] * 5
+        assert sum("receive-pack" in path for _, path in server.requests) == 1
 
 
 class _SilentToPushes(GitServer):
