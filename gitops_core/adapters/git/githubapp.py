@@ -34,9 +34,8 @@ from gitops_core.decoding import decode_json
 from gitops_core.errors import GitAccessDenied, GitBusy
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess, GitHubApp
-from gitops_core.recent import Recent
-from gitops_core.runtime.sharing.flights import Flights
 from gitops_core.runtime.sharing.places import Places, PlacesTaken
+from gitops_core.runtime.sharing.remembered import Kept, Remembered
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -63,33 +62,21 @@ class _Complaint(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A token, and until when (on the clock that never goes back) it is used."""
-
-    token: Sensitive
-    until: float
-
-
-@dataclass(frozen=True)
 class AppTokens:
     """The tokens that were asked for lately, by the fingerprint of who asks."""
 
     places: Places
-    _kept: Recent[bytes, _Kept] = field(default_factory=lambda: Recent(REMEMBERED))
-    _asked: Flights[Sensitive] = field(default_factory=Flights)
+    _kept: Remembered[bytes, Sensitive] = field(default_factory=lambda: Remembered(REMEMBERED, lambda _: TOKEN_WEIGHT))
 
     async def get_token(self, fingerprint: bytes, access: GitAccess, app: GitHubApp, proxy: Proxy | None) -> Sensitive:
         """Return a token of the App. Raises GitAccessDenied: there is none."""
-        kept = self._kept.get(fingerprint)
-        if kept is not None and time.monotonic() < kept.until:
-            return kept.token
-        return await self._asked.join(fingerprint, lambda: self._ask(fingerprint, access, app, proxy))
+        return await self._kept.get(fingerprint, lambda: self._ask(access, app, proxy))
 
     def forget(self, fingerprint: bytes) -> None:
         """Ask for another token the next time: this one was refused."""
-        self._kept.put(fingerprint, _Kept(Sensitive(b""), 0.0), TOKEN_WEIGHT)
+        self._kept.forget(fingerprint)
 
-    async def _ask(self, fingerprint: bytes, access: GitAccess, app: GitHubApp, proxy: Proxy | None) -> Sensitive:
+    async def _ask(self, access: GitAccess, app: GitHubApp, proxy: Proxy | None) -> Kept[Sensitive]:
         try:
             async with self.places.taken(proxy.place if proxy is not None else app.api, SECONDS):
                 found = await _Talk(app, access.ca, proxy).make_token()
@@ -101,9 +88,7 @@ class AppTokens:
         if not re.fullmatch(r"[\x21-\x7e]{1,2000}", found.token):
             raise _deny(app, f"what {app.api} gives is no token")
         seconds = max(found.expires_at.timestamp() - time.time(), 0.0) * KEPT
-        token = Sensitive(found.token)
-        self._kept.put(fingerprint, _Kept(token, time.monotonic() + max(seconds, LEAST_KEPT)), TOKEN_WEIGHT)
-        return token
+        return Kept(Sensitive(found.token), max(seconds, LEAST_KEPT))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gitops_core.adapters.git.address import check_commit_id, parse_address, write_full_ref
-from gitops_core.adapters.git.answered import Proven, Writing
 from gitops_core.adapters.git.answers import (
     MirrorDamaged,
     is_denied,
@@ -47,11 +46,15 @@ from gitops_core.domain.sources.versions import list_newest, parse_range
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, WriteAccess, is_never_ours
+from gitops_core.recent import Recent
+from gitops_core.runtime.sharing.remembered import Kept, Remembered
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()
 MOST_TIED = 16  # commits whose dates are compared
 MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
+PROVEN_BYTES, PROVEN_WEIGHT = 2 << 20, 256
+ACCESS_SECONDS, GRANTED_SECONDS = 3600.0, 300.0  # that an answer about pushes holds; that one holds which is to change
 PATIENCE = 10.0  # seconds that it is waited for
 NO_REF = "refs/sealoop/none"
 NOT_ASKED = WriteAccess(granted=None, why="a folder of this machine asks for no credentials")
@@ -86,7 +89,9 @@ class GitMirrors:
         self._mirrors: dict[str, Mirror] = {}
         self._slot: Slot | None = None
         self._proven = Proven()
-        self._writing = Writing()
+        self._writing: Remembered[bytes, WriteAccess] = Remembered(
+            PROVEN_BYTES, lambda said: PROVEN_WEIGHT + len(said.why)
+        )
         self._tokens = AppTokens(self._commands.places)
         self._chores: set[asyncio.Task[None]] = set()
         self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
@@ -152,6 +157,22 @@ class GitMirrors:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
+class Proven:
+    """The identities that were let in lately; one that is forgotten is asked about again."""
+
+    def __init__(self, capacity: int = PROVEN_BYTES) -> None:
+        self._known: Recent[bytes, bool] = Recent(capacity)
+
+    def __contains__(self, fingerprint: bytes) -> bool:
+        return self._known.get(fingerprint) is not None
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, fingerprint: bytes) -> None:
+        self._known.put(fingerprint, True, PROVEN_WEIGHT)
+
+
 @dataclass(frozen=True)
 class _Threaded:
     """Implements Signer: a signature of a large key takes a while."""
@@ -177,7 +198,7 @@ class MirrorRemote:
     timeout: float
     commands: GitCommands
     proven: Proven
-    writing: Writing
+    writing: Remembered[bytes, WriteAccess]
     tokens: AppTokens
     later: Callable[[Mirror], None]
 
@@ -232,7 +253,7 @@ class MirrorRemote:
         if self.identity.address.scheme == "file":
             return NOT_ASKED
         hurried = replace(self, timeout=min(self.timeout, PATIENCE))
-        return await self.writing.find(self.identity.fingerprint, lambda: hurried._ask_to_write(revision))
+        return await self.writing.get(self.identity.fingerprint, lambda: hurried._ask_to_write(revision))
 
     async def preview(self, commit: Commit) -> str:
         return (await self.mirror.run_healing(lambda: self._edit(commit)))[0]
@@ -426,11 +447,11 @@ class MirrorRemote:
         shelf, algorithm = self.mirror.shelf, get_algorithm(commit.parent)
         return await self.mirror.run_beside(lambda: edit_tree(shelf.read_tree, parent.tree, commit.edits, algorithm))
 
-    async def _ask_to_write(self, revision: Revision) -> WriteAccess:
+    async def _ask_to_write(self, revision: Revision) -> Kept[WriteAccess]:
         try:
-            return await self.mirror.run_healing(lambda: self._try_to_write(revision))
+            return keep_access(await self.mirror.run_healing(lambda: self._try_to_write(revision)))
         except GitError as error:
-            return WriteAccess(granted=None, why=str(error))
+            return keep_access(WriteAccess(granted=None, why=str(error)))
 
     async def _try_to_write(self, revision: Revision) -> WriteAccess:
         async with self.mirror.growing():
@@ -546,6 +567,11 @@ class Listing(NamedTuple):
 
     commits: Mapping[str, str]
     annotated: Mapping[str, str]
+
+
+def keep_access(said: WriteAccess) -> Kept[WriteAccess]:
+    """Keep an answer about pushes for an hour, and one that is to be mended for minutes."""
+    return Kept(said, GRANTED_SECONDS if said.granted else ACCESS_SECONDS)
 
 
 def _parse_listing(output: bytes) -> Listing:

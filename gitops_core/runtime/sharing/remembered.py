@@ -47,6 +47,10 @@ class Remembered(Generic[Key, Value]):
                 return value
         return await self._flights.join(key, lambda: self._ask(key, ask))
 
+    def forget(self, key: Key) -> None:
+        """Ask again the next time."""
+        self._known.drop(key)
+
     async def close(self) -> None:
         """Stop asking."""
         await self._flights.close()

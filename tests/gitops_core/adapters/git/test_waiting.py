@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from gitops_core.adapters.git import GitMirrors
-from gitops_core.adapters.git.answered import Proven
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.mirror import Mirror, place_mirror
 from gitops_core.adapters.git.reading import Limits, Readers
+from gitops_core.adapters.git.remote import Proven
 from gitops_core.errors import GitError
 from gitops_core.meta import Revision
 from gitops_core.ports import GitRef

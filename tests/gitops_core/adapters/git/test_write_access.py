@@ -9,12 +9,14 @@ import pytest
 from aiohttp import web
 
 from gitops_core.adapters.git import GitMirrors
-from gitops_core.adapters.git.answered import Writing
 from gitops_core.adapters.git.answers import judge_write_access
 from gitops_core.adapters.git.commands import Result
+from gitops_core.adapters.git.remote import keep_access
 from gitops_core.ports import GitRef, WriteAccess
+from gitops_core.runtime.sharing.remembered import Kept, Remembered
 from sealoop.embedded.githttp import GitServer, create_repository
 from tests.servers.git import PLACES
+from tests.simulation.loop import in_virtual_time
 
 MAIN = GitRef(branch="main")
 GRANTED, REFUSED = WriteAccess(granted=True), WriteAccess(granted=False)
@@ -90,15 +92,28 @@ async def test_a_server_that_does_not_answer_is_given_up_and_not_asked_again_at_
 @pytest.mark.parametrize(
     ("said", "seconds"), [(REFUSED, 3600), (WriteAccess(granted=None, why="silence"), 3600), (GRANTED, 300)]
 )
-def test_an_answer_holds_for_an_hour_and_one_that_is_to_be_mended_for_minutes(said: WriteAccess, seconds: int) -> None:
-    now = [100.0]
-    writing = Writing(lambda: now[0])
-    writing.put(b"me", said)
-    now[0] += seconds - 1
-    assert writing.get(b"me") == said
-    assert writing.get(b"you") is None
-    now[0] += 1
-    assert writing.get(b"me") is None
+@in_virtual_time
+async def test_an_answer_holds_for_an_hour_and_one_that_is_to_be_mended_for_minutes(
+    said: WriteAccess, seconds: int
+) -> None:
+    asked = list[bytes]()
+    remembered: Remembered[bytes, WriteAccess] = Remembered(1000, lambda _: 1)
+
+    async def get(who: bytes) -> WriteAccess:
+        async def ask() -> Kept[WriteAccess]:
+            asked.append(who)
+            return keep_access(said)
+
+        return await remembered.get(who, ask)
+
+    assert await get(b"me") == said
+    await asyncio.sleep(seconds - 1)
+    assert await get(b"me") == said
+    assert await get(b"you") == said
+    assert asked == [b"me", b"you"]
+    await asyncio.sleep(1)
+    assert await get(b"me") == said
+    assert asked == [b"me", b"you", b"me"]
 
 
 @pytest.mark.parametrize(
