@@ -25,7 +25,7 @@ from gitops_core.errors import (
     StalledError,
     TreeLost,
 )
-from gitops_core.meta import Condition, ObjectKey, ObjectRef, Sensitive, Tree, parse_duration
+from gitops_core.meta import Condition, ObjectKey, Sensitive, Tree, parse_duration
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.reaching import ProxyUnsupported, Trust
 from gitops_core.ports import BucketPlace, Buckets, Clock, Cluster, Compute, StoredObject
@@ -42,7 +42,7 @@ from gitops_core.reconcilers.telling import (
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Outcome
-from gitops_core.runtime.remotes.credentials import SECRET, decode_data
+from gitops_core.runtime.remotes.credentials import read_secret
 from gitops_core.runtime.remotes.registries import read_proxy_secret, read_trust_secret
 from gitops_core.runtime.sharing.slots import Slots
 
@@ -124,10 +124,7 @@ class BucketSource:
 
     async def _read_keys(self, key: ObjectKey) -> tuple[str, Sensitive]:
         """Read the keys in a Secret. Raises ValueError, ClusterError."""
-        manifest = await self.cluster.get(ObjectRef(SECRET, key))
-        if manifest is None:
-            raise ValueError(f"failed to get secret '{key}': not found")
-        values = decode_data(manifest)
+        values = await read_secret(self.cluster, key)
         if not values.get("accesskey") or not values.get("secretkey"):
             raise ValueError(f"invalid '{key}' secret data: required fields 'accesskey' and 'secretkey'")
         return values["accesskey"].decode("utf-8", "replace"), Sensitive(values["secretkey"])

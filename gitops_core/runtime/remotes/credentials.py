@@ -87,14 +87,22 @@ async def read_repository_access(
         raise GitAccessDenied(f"failed to configure proxy options: {error}") from None
 
 
-async def _read_values(cluster: Cluster, key: ObjectKey) -> dict[str, bytes]:
+async def read_secret(cluster: Cluster, key: ObjectKey) -> dict[str, bytes]:
+    """Read the values of a Secret. Raises ValueError, which names it and quotes nothing of it; ClusterError."""
     manifest = await cluster.get(ObjectRef(SECRET, key))
     if manifest is None:
-        raise GitAccessDenied(f"failed to get secret '{key}': not found")
+        raise ValueError(f"failed to get secret '{key}': not found")
     try:
         return decode_data(manifest)
     except ValueError:
-        raise GitAccessDenied(f"secret '{key}' holds data that is not base64") from None
+        raise ValueError(f"secret '{key}' holds data that is not base64") from None
+
+
+async def _read_values(cluster: Cluster, key: ObjectKey) -> dict[str, bytes]:
+    try:
+        return await read_secret(cluster, key)
+    except ValueError as error:
+        raise GitAccessDenied(str(error)) from None
 
 
 def make_app_access(values: Mapping[str, bytes], key: ObjectKey) -> GitAccess:
