@@ -76,8 +76,8 @@ async def plan(
         if prediction.is_open:
             prediction = predict_from_reading(action, lives.get(action.ref), None, applier.ownership)
         old, new = prediction.live, prediction.predicted
-        differences = list_differences(old, new) if old is not None and new is not None else ()
-        differences = tuple(one.map(variables.mute) for one in differences)
+        manager = applier.ownership.manager
+        differences = () if old is None or new is None else list_differences(old, new, manager, variables.mute)
         change = prediction.change or ("configured" if differences else "unchanged")
         found.append(Planned(action.ref, change, differences if change == "configured" else ()))
     for ref in made.prune:

@@ -19,6 +19,8 @@ from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, config_map
 from tests.simulation.loop import in_virtual_time
 
 JOB = Kind("batch", "v1", "Job")
+FILLER = "-" * 110
+"""Almost as long as a value may be that is told whole."""
 BEGINNING = {
     "apps/a.yaml": config_map("a", "1"),
     "apps/b.yaml": config_map("b", "1"),
@@ -92,7 +94,7 @@ async def test_a_plan_tells_the_fields_and_an_edit_by_hand_that_would_be_set_bac
         await world.local.patch(ref, {"data": {"a": "9"}}, field_manager="somebody")
         changed = (await plan_in(world, {**BEGINNING}))[0]
 
-    assert [str(one) for one in changed.differences] == ["data.a: 9 -> 1"]
+    assert [str(one) for one in changed.differences] == ["data.a: 9 -> 1 (set by somebody)"]
 
 
 @in_virtual_time
@@ -123,21 +125,21 @@ async def test_values_of_secrets_are_told_nowhere() -> None:
         "stringData": {"key": "hunter2hunter2"},
     }
     await world.local.create({"apiVersion": "v1", "kind": "Secret", **variable}, field_manager="test")
-    files = {"apps/s.yaml": secret("first-secret"), "apps/a.yaml": config_map("a", "x ${key}")}
+    files = {"apps/s.yaml": secret("first-secret"), "apps/a.yaml": config_map("a", f"x {FILLER}${{key}}")}
     await world.begin(files)
     await world.sync("apps", "./apps", postBuild={"substituteFrom": [{"kind": "Secret", "name": "v"}]})
     async with world.running():
         await asyncio.sleep(5)
         changed: dict[str, str | None] = {
             "apps/s.yaml": secret("other-secret"),
-            "apps/a.yaml": config_map("a", "y ${key}"),
+            "apps/a.yaml": config_map("a", f"y {FILLER}${{key}}"),
         }
         planned = await plan_in(world, changed)
 
     told = {str(one.ref): [str(difference) for difference in one.differences] for one in planned}
     assert told == {
         "Secret/default/s": ["data.password: *** -> ***"],
-        "ConfigMap/default/a": ["data.a: x *** -> y ***"],
+        "ConfigMap/default/a": [f"data.a: x {FILLER}*** -> y {FILLER}***"],
     }
 
 
