@@ -18,8 +18,8 @@ from gitops_core.errors import StalledError
 from gitops_core.meta import ObjectRef, Tree
 from gitops_core.ports import Clock, Cluster, Renderer
 from gitops_core.reconcilers.applying import Applier, SyncFailed
-from gitops_core.reconcilers.folders import confine_path, read_rules
-from gitops_core.reconcilers.planning import make_overlay, make_plan
+from gitops_core.reconcilers.folders import Folder, confine_path, read_rules
+from gitops_core.reconcilers.planning import make_overlay, make_plan, plan_revision
 from gitops_core.reconcilers.variables import read_variables
 
 SYMBOLS: Mapping[str, str] = {"created": "+", "configured": "~", "replaced": "!", "deleted": "-"}
@@ -59,12 +59,33 @@ async def plan(
         raise StalledError(
             f"{wanted.ref} is for another cluster (spec.kubeConfig): ask with the kubeconfig of that one"
         )
-    tree = SelectedTree(files, read_rules(files, ignore))
-    built = await renderer.render(tree, make_overlay(wanted), confine_path(wanted.spec.path))
+    folder = Folder(SelectedTree(files, read_rules(files, ignore)), confine_path(wanted.spec.path))
+    return await plan_folder(wanted, folder, cluster, make_applier(wanted, cluster, clock), renderer)
+
+
+def make_applier(wanted: Kustomization, cluster: Cluster, clock: Clock) -> Applier:
+    """Make what applies to our own cluster, as whoever asks."""
+    return Applier(cluster, clock, make_kustomization_ownership(wanted.key), force=wanted.spec.force)
+
+
+async def plan_folder(
+    wanted: Kustomization, folder: Folder, cluster: Cluster, applier: Applier, renderer: Renderer, revision: str = ""
+) -> tuple[Planned, ...]:
+    """Plan what the Kustomization would do with a folder.
+
+    Args:
+        cluster: our own, which holds the variables.
+        applier: of the cluster that it is applied to.
+        revision: of the folder's files, if they were fetched: a person may have confirmed what it deletes.
+
+    Raises:
+        StalledError, TransientError: as `plan`.
+    """
+    built = await renderer.render(folder.tree, make_overlay(wanted), folder.path)
     variables = await read_variables(cluster, wanted)
     objects = built if variables.values is None else substitute_all(built, variables.values).objects
-    applier = Applier(cluster, clock, make_kustomization_ownership(wanted.key), force=wanted.spec.force)
-    made = make_plan(wanted, await applier.scope(objects), applier.ownership)
+    scoped, ownership = await applier.scope(objects), applier.ownership
+    made = plan_revision(wanted, scoped, ownership, revision) if revision else make_plan(wanted, scoped, ownership)
     lives = await applier.read_lives(action.ref for action in made.actions)
     try:
         predictions = await applier.try_out(made, lives)

@@ -25,7 +25,6 @@ from gitops_core.api import Artifact, Kustomization
 from gitops_core.domain.render.variables import substitute_all, weigh_substitution
 from gitops_core.domain.sync import contests, dependencies, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
-from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.plan import SyncPlan
 from gitops_core.domain.sync.predictions import CHANGES, Applied
@@ -40,7 +39,6 @@ from gitops_core.domain.sync.progress import (
     plan_next_look,
     tell_states,
 )
-from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, list_confirmations
 from gitops_core.domain.sync.targets import find_kubeconfig
 from gitops_core.errors import (
     ClusterUnavailable,
@@ -59,8 +57,8 @@ from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.explaining import find_causes
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.reconcilers.planning import list_entries, make_overlay, make_plan, parse_inventory
-from gitops_core.reconcilers.sources import NAMED_BY
+from gitops_core.reconcilers.planning import list_entries, make_overlay, parse_inventory, plan_revision
+from gitops_core.reconcilers.sources import NAMED_BY, SourceUnready, get_fetched
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import Variables, read_variables
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
@@ -125,17 +123,10 @@ class KustomizationReconciler:
     # what is to be applied
 
     async def _get_source(self, wanted: Kustomization) -> tuple[Resource, Artifact]:
-        name, key = dependencies.get_source_name(wanted)
-        kind = self.folders.kinds[name]
-        self.platform.policy.check_reference(wanted.ref, ObjectRef(kind.type_.KIND, key))
-        source = await self.platform.objects.get(kind.type_, key)
-        if source is None:
-            resource = f"{kind.type_.PLURAL}.{kind.type_.KIND.group}"
-            raise _make_unready(wanted, f'{resource} "{key.name}" not found in {key.namespace}')
-        artifact = kind.find_artifact(source)
-        if artifact is None:
-            raise _make_unready(wanted, f"source artifact not found: {source.ref} has fetched nothing yet")
-        return source, artifact
+        try:
+            return await get_fetched(wanted, self.folders.kinds, self.platform.objects, self.platform.policy)
+        except SourceUnready as error:
+            raise _make_unready(wanted, str(error)) from None
 
     async def _check_dependencies(self, attempt: Attempt) -> None:
         wanted = attempt.wanted
@@ -217,15 +208,11 @@ class KustomizationReconciler:
         return found.objects
 
     async def _decide(self, attempt: Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
-        wanted, ownership = attempt.wanted, attempt.applier.ownership
-        names = list_confirmations(attempt.revision, list_applied_revisions(wanted.status), wanted.metadata.generation)
+        wanted, ownership, revision = attempt.wanted, attempt.applier.ownership, attempt.revision
         try:
             return await self.platform.compute.run(
-                estimate_weight(scoped), lambda: make_plan(wanted, scoped, ownership, names)
+                estimate_weight(scoped), plan_revision, wanted, scoped, ownership, revision
             )
-        except PruneGuarded as error:
-            hint = f"mend Git, or confirm this with the annotation {CONFIRM}: {names[0]}"
-            attempt.stall(PruneGuarded(f"{error}; {hint}"))
         except StalledError as error:
             attempt.stall(error)
 
