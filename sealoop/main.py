@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "suspend": ("sealoop.objects.steering", "Leave objects alone until they are resumed."),
     "resume": ("sealoop.objects.steering", "Take suspended objects up again."),
     "plan": ("sealoop.objects.looking", "Show what a Kustomization would do with a checkout."),
+    "diff": ("sealoop.diffs", "Show what the next reconciliation would change."),
     "tree": ("sealoop.objects.looking", "Show what Kustomizations applied, down to the Pods."),
     "trace": ("sealoop.objects.looking", "Show where objects come from, up to the commit."),
     "images": ("sealoop.images", "Look at, try out and make image updates."),

@@ -88,14 +88,18 @@ def _compare(old: Any, new: Any, path: str, owners: FieldOwners) -> Iterator[_Fo
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in old.keys() | new.keys():
             place, value = f"{path}.{name}" if path else str(name), old.get(name, _ABSENT)
-            yield from _compare(value, new.get(name, _ABSENT), place, owners.get_below(str(name), value))
+            yield from _compare(value, new.get(name, _ABSENT), place, _get_below(owners, str(name), value))
     elif isinstance(old, list) and isinstance(new, list):
         ours, theirs = _name_items(old, new)
         for name in ours.keys() | theirs.keys():
             place, value = f"{path}[{name}]", ours.get(name, _ABSENT)
-            yield from _compare(value, theirs.get(name, _ABSENT), place, owners.get_below(name, value))
+            yield from _compare(value, theirs.get(name, _ABSENT), place, _get_below(owners, name, value))
     elif old is not new and (type(old) is not type(new) or old != new):
         yield _Found(path, old, new, owners)
+
+
+def _get_below(owners: FieldOwners, part: str, value: Any) -> FieldOwners:
+    return FieldOwners() if value is _ABSENT else owners.get_below(part, value)
 
 
 def _name_items(old: Sequence[Any], new: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:

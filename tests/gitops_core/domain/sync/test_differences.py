@@ -131,6 +131,14 @@ def test_who_set_the_old_value_is_told_unless_that_was_us(entries: Any, told: li
     assert [str(one) for one in found] == (told or ["spec.replicas: 5 -> 1"])
 
 
+def test_nobody_set_what_is_not_there() -> None:
+    live = {"metadata": {"managedFields": [entry("you", {"f:spec": {".": {}, "f:list": {}}})]}, "spec": {"list": []}}
+
+    found = list_differences(live, {"spec": {"list": [1], "replicas": 1}}, "us")
+
+    assert [str(one) for one in found] == ["spec.list[0]: + 1", "spec.replicas: + 1"]
+
+
 def test_who_set_an_item_of_a_list_is_found_by_its_key_or_with_all_of_the_list() -> None:
     owned = {"metadata": {"managedFields": [entry("set-image", CONTAINER)]}}
     whole = {"metadata": {"managedFields": [entry("set-args", {"f:spec": {"f:args": {}}})]}}

@@ -1,0 +1,260 @@
+"""`sealoop diff`: what the source fetched, against what is live."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import click
+import pytest
+
+from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.api import GitRepository, Kustomization
+from gitops_core.commands.diff import Differ, Unwritten
+from gitops_core.component import make_sources
+from gitops_core.errors import GitAccessDenied, GitOpsError
+from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.targets import Targets
+from sealoop.diffs.comparing import Asking, show_differences
+from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, config_map
+from tests.simulation.loop import in_virtual_time
+
+FILES = {"apps/a.yaml": config_map("a", "1"), "apps/b.yaml": config_map("b", "1")}
+
+
+async def begin(files: dict[str, str] = FILES, **spec: Any) -> World:
+    world = World()
+    await world.begin(files)
+    await world.sync("apps", "./apps", **spec)
+    return world
+
+
+def make_differ(world: World) -> Differ:
+    platform = world.platform
+    folders = Folders(make_sources(platform).get_kinds(), platform.compute)
+    targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
+    return Differ(platform, world.cluster, folders, Kustomize(), targets)
+
+
+async def compare(world: World, *words: str, output: str = "text", everywhere: bool = False) -> tuple[int, int]:
+    before = len(world.cluster.requests)
+    found = await show_differences(make_differ(world), words, Asking("default", everywhere, output))
+    assert [one for one in world.cluster.since(before, "apply", "create", "patch", "delete") if not one[2]] == []
+    return found
+
+
+async def fetch(world: World, files: dict[str, str | None]) -> str:
+    """Commit, and have the source fetch it, while its Kustomization is suspended."""
+    await world.sync("apps", "./apps", suspend=True)
+    return await world.commit_and_sync(files)
+
+
+@in_virtual_time
+async def test_what_was_fetched_and_not_applied_is_told_before_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    world = await begin()
+    async with world.running():
+        await asyncio.sleep(5)
+        old = (await world.kustomization("apps"))["status"]["lastAppliedRevision"]
+        changed = {"apps/a.yaml": config_map("a", "2"), "apps/b.yaml": None, "apps/c.yaml": config_map("c", "1")}
+        new = f"main@sha1:{await fetch(world, changed)}"
+        counted = await compare(world, "apps")
+        told = capsys.readouterr().out.splitlines()
+        await world.sync("apps", "./apps", suspend=False)
+        await asyncio.sleep(90)
+        after = await compare(world, "ks/apps")
+
+    assert counted == (3, 0)
+    assert told == [
+        f"Kustomization/default/apps at {new} (applied: {old})",
+        "  it is suspended: nothing of this happens before it is resumed",
+        "~ ConfigMap/default/a configured",
+        "    data.a: 1 -> 2",
+        "+ ConfigMap/default/c created",
+        "- ConfigMap/default/b deleted",
+        "Plan: 1 to create, 1 to change, 1 to delete, 0 unchanged.",
+    ]
+    assert after == (0, 0)
+    assert capsys.readouterr().out.splitlines() == [
+        f"Kustomization/default/apps at {new} (applied)",
+        "Plan: nothing to do, 2 unchanged.",
+    ]
+
+
+@in_virtual_time
+async def test_drift_is_told_from_what_git_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    world = await begin({**FILES, "apps/c.yaml": config_map("c", "1"), "apps/d.yaml": config_map("d", "1")})
+    async with world.running():
+        await asyncio.sleep(5)
+        await fetch(world, {"apps/a.yaml": config_map("a", "2"), "apps/e.yaml": config_map("e", "1")})
+        by_hand = {"data": {"a": "9"}}
+        await world.local.patch(ObjectRef(CONFIG_MAP, ObjectKey("default", "b")), by_hand, field_manager="kubectl-edit")
+        await world.delete(CONFIG_MAP, "c")
+        assert await compare(world, "apps", output="json") == (4, 0)
+
+    (told,) = json.loads(capsys.readouterr().out)
+    found = {one["object"]: (one["change"], one["drift"], one["fields"]) for one in told["objects"]}
+    assert found == {
+        "ConfigMap/default/a": ("configured", False, [{"path": "data.a", "old": "1", "new": "2", "by": ""}]),
+        "ConfigMap/default/b": ("configured", True, [{"path": "data.a", "old": "9", "new": "1", "by": "kubectl-edit"}]),
+        "ConfigMap/default/c": ("created", True, []),
+        "ConfigMap/default/d": ("unchanged", False, []),
+        "ConfigMap/default/e": ("created", False, []),
+    }
+
+
+@in_virtual_time
+async def test_a_field_that_somebody_took_out_of_what_was_applied_is_drift(capsys: pytest.CaptureFixture[str]) -> None:
+    world = await begin(suspend=False)
+    async with world.running():
+        await asyncio.sleep(5)
+        await world.sync("apps", "./apps", suspend=True)
+        await asyncio.sleep(5)
+        ref = ObjectRef(CONFIG_MAP, ObjectKey("default", "a"))
+        await world.local.patch(ref, {"data": {"a": None}}, field_manager="kubectl-edit")
+        status = {"status": {"observedGeneration": (await world.kustomization("apps"))["metadata"]["generation"]}}
+        about = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+        await world.local.patch(about, status, field_manager="test", subresource="status")
+        await compare(world, "apps")
+
+    told = capsys.readouterr().out
+    assert "~ ConfigMap/default/a configured (drift)\n" in told
+
+
+@in_virtual_time
+async def test_a_kustomization_that_cannot_be_compared_keeps_no_other_from_being_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = await begin()
+    await world.sync("nowhere", "./none")
+    await world.sync("sourceless", "./apps", sourceRef={"kind": "GitRepository", "name": "none"})
+    await world.sync("elsewhere", "./apps", kubeConfig={"secretRef": {"name": "there"}})
+    async with world.running():
+        await asyncio.sleep(5)
+        assert await compare(world, "ks", everywhere=True) == (0, 3)
+        told = capsys.readouterr()
+        assert await compare(world, output="json") == (0, 3)
+        whole = json.loads(capsys.readouterr().out)
+        assert await compare(world, "ks/apps", "ks/none", output="markdown") == (0, 1)
+
+    assert told.out.startswith("Kustomization/default/apps at main@sha1:")
+    assert told.err.splitlines() == [
+        "Error: Kustomization/default/elsewhere: the kubeconfig in Secret/default/there (value or value.yaml)"
+        " is not there",
+        f"Error: Kustomization/default/nowhere: kustomization path not found: none is not a folder of"
+        f" {whole[0]['revision']}",
+        'Error: Kustomization/default/sourceless: gitrepositories.source.toolkit.fluxcd.io "none" not found in default',
+    ]
+    assert [sorted(one) for one in whole[1:]] == [["error", "kustomization"]] * 3
+    assert "### Kustomization/default/none\n\n    Kustomization/default/none not found\n" in capsys.readouterr().out
+
+
+@in_virtual_time
+async def test_what_keeps_it_from_happening_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    world = await begin()
+    await world.sync("later", "./apps", namePrefix="later-", dependsOn=[{"name": "none"}, {"name": "apps"}])
+    async with world.running():
+        await asyncio.sleep(5)
+        await fetch(world, {"apps/a.yaml": config_map("a", "2")})
+        await compare(world, "later")
+
+    notes = capsys.readouterr().out.splitlines()[1:3]
+    assert notes[0].startswith("  it waits: dependency 'default/none' not found")
+    assert notes[1].startswith("  it waits: dependency 'default/apps' ")
+
+
+@in_virtual_time
+async def test_deletions_beyond_the_limit_are_refused_as_the_service_does_until_they_are_confirmed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = [f"m{number}" for number in range(20)]
+    world = await begin({f"apps/{name}.yaml": config_map(name, "1") for name in names})
+    async with world.running():
+        await asyncio.sleep(5)
+        commit = await fetch(world, {f"apps/{name}.yaml": None for name in names[1:]})
+        assert await compare(world, "apps") == (0, 1)
+        assert (
+            f"confirm this with the annotation sealoop.dev/confirm-prune: main@sha1:{commit}" in capsys.readouterr().err
+        )
+        confirmed = {"metadata": {"annotations": {"sealoop.dev/confirm-prune": commit}}}
+        about = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+        await world.local.patch(about, confirmed, field_manager="test")
+        assert await compare(world, "apps") == (19, 0)
+
+
+@in_virtual_time
+async def test_files_that_cannot_be_fetched_from_here_lead_to_a_checkout(capsys: pytest.CaptureFixture[str]) -> None:
+    async def refuse(deed: str, moment: str) -> None:
+        raise GitAccessDenied("the remote refused the credentials")
+
+    world = await begin()
+    async with world.running():
+        await asyncio.sleep(5)
+        world.git.fault = refuse
+        assert await compare(world, "apps") == (0, 1)
+
+    assert capsys.readouterr().err == (
+        "Error: Kustomization/default/apps: the files of GitRepository/default/r cannot be read from here:"
+        " the remote refused the credentials; where you have them: sealoop plan ks/apps -n default --checkout DIR\n"
+    )
+
+
+@in_virtual_time
+async def test_values_of_secrets_are_told_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
+    def secret(value: str) -> str:
+        about = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
+        return json.dumps({**about, "stringData": {"password": value, "same": "unchanged"}})
+
+    world = await begin({"apps/s.yaml": secret("first-secret")})
+    async with world.running():
+        await asyncio.sleep(5)
+        await fetch(world, {"apps/s.yaml": secret("other-secret")})
+        for output in ("text", "json", "markdown"):
+            assert await compare(world, "apps", output=output) == (1, 0)
+
+    told = capsys.readouterr().out
+    assert told.count("data.password: *** -> ***") == 2
+    assert "same" not in told
+    assert not any(word in told for word in ("first-secret", "other-secret", "b3RoZXIt", "Zmlyc3Qt"))
+
+
+@in_virtual_time
+async def test_what_is_being_deleted_or_is_no_kustomization_is_not_compared(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = await begin()
+    async with world.running():
+        await asyncio.sleep(5)
+        differ = make_differ(world)
+    await world.delete(Kustomization.KIND, "apps")
+
+    assert await show_differences(differ, ["apps"], Asking("default")) == (0, 1)
+    assert "is being deleted: nothing of it is applied any more" in capsys.readouterr().err
+    with pytest.raises(click.UsageError, match="a diff is one of Kustomizations, and not of a ConfigMap"):
+        await show_differences(differ, ["cm/a"], Asking("default"))
+    with pytest.raises(click.UsageError, match="an object cannot be named across all namespaces"):
+        await show_differences(differ, ["apps"], Asking("default", all_namespaces=True))
+
+
+@in_virtual_time
+async def test_a_namespace_without_kustomizations_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    world = await begin()
+    async with world.running():
+        await asyncio.sleep(5)
+        differ = make_differ(world)
+        assert await show_differences(differ, [], Asking("shop", output="json")) == (0, 0)
+
+    told = capsys.readouterr()
+    assert (json.loads(told.out), told.err) == ([], "No Kustomizations found in shop namespace.\n")
+
+
+@in_virtual_time
+async def test_nothing_is_written_whoever_asks_for_it() -> None:
+    world = await begin()
+    ref = ObjectRef(GitRepository.KIND, ObjectKey("default", "r"))
+
+    with pytest.raises(GitOpsError, match="nothing is written"):
+        await Unwritten(world.local).delete(ref)
+    await Unwritten(world.local).delete(ref, dry_run=True)
+    assert await world.repository_object() is not None
