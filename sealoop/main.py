@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "diff": ("sealoop.diffs", "Show what the next reconciliation would change."),
     "tree": ("sealoop.objects.looking", "Show what Kustomizations applied, down to the Pods."),
     "trace": ("sealoop.objects.looking", "Show where objects come from, up to the commit."),
+    "events": ("sealoop.objects.looking", "Show what happened to objects, and to what they applied."),
     "images": ("sealoop.images", "Look at, try out and make image updates."),
     "push": ("sealoop.artifacts", "Push files to a registry, for an OCIRepository."),
     "pull": ("sealoop.artifacts", "Pull an artifact's files from a registry."),

@@ -161,11 +161,14 @@ async def _follow(
 
 
 async def follow_changes(
-    cluster: Cluster, query: Query, shown: Sequence[Manifest], version: str
+    cluster: Cluster, query: Query, shown: Sequence[Manifest], version: str, *, deletions: bool = True
 ) -> AsyncIterator[Manifest]:
     """Follow every object that changes, as it is then (as it was last, when it is deleted).
 
     A watch that ends goes on; one that is too far behind lists again, and yields what is not as `shown`.
+
+    Args:
+        deletions: yield what is deleted, too.
     """
     known = {_get_key(m): m["metadata"]["resourceVersion"] for m in shown}
     failures = 0
@@ -181,7 +184,8 @@ async def follow_changes(
                 version, failures = event.resource_version or version, 0
                 if event.object is not None and not isinstance(event.object, Unreadable):
                     known[_get_key(event.object)] = event.object["metadata"]["resourceVersion"]
-                    yield event.object
+                    if deletions or event.type != "DELETED":
+                        yield event.object
         except Expired:
             version = ""
         except ClusterUnavailable as error:
