@@ -87,7 +87,7 @@ class Decryption(Wire):
 
     provider: Literal["sops"]
     secret_ref: LocalReference | None = None
-    service_account_name: str = ""
+    service_account_name: Annotated[str, UNSUPPORTED] = ""
 
 
 class SecretKeyReference(Wire):
@@ -169,7 +169,7 @@ class KustomizationSpec(Wire):
     build_metadata: tuple[Literal["originAnnotations", "transformerAnnotations"], ...] = ()
     force: Annotated[bool, SERVER_DEFAULT] = False
     health_check_exprs: tuple[HealthExpression, ...] = ()
-    decryption: Annotated[Decryption | None, UNSUPPORTED] = None
+    decryption: Decryption | None = None
     post_build: PostBuild | None = None
     ignore: tuple[IgnoreRule, ...] = ()
     kube_config: KubeConfigReference | None = None

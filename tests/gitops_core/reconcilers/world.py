@@ -14,6 +14,7 @@ from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import KINDS, GitRepository, Kustomization
 from gitops_core.errors import ClusterError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
@@ -155,7 +156,9 @@ class World:
 
     def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
         self.platform = platform
-        self.controllers = component.make_controllers(platform, Kustomize(), SandboxedExpressions(), self.sources)
+        self.controllers = component.make_controllers(
+            platform, Kustomize(), Sops(), SandboxedExpressions(), self.sources
+        )
         return self.controllers
 
     async def put(self, kind: type[GitRepository | Kustomization], name: str, **spec: Any) -> Manifest:
