@@ -18,8 +18,9 @@ from gitops_core.commands.plan import Planned, make_applier, plan_folder
 from gitops_core.domain.sync import dependencies
 from gitops_core.errors import GitOpsError, PathNotFound, StalledError
 from gitops_core.meta import ObjectRef, Resource
-from gitops_core.ports import Cluster, Renderer
+from gitops_core.ports import Cluster
 from gitops_core.reconcilers.applying import Applier
+from gitops_core.reconcilers.building import Builder
 from gitops_core.reconcilers.folders import Folder, Folders
 from gitops_core.reconcilers.planning import parse_inventory
 from gitops_core.reconcilers.sources import NAMED_BY, get_fetched
@@ -71,7 +72,7 @@ class Differ:
     platform: Platform
     cluster: Cluster
     folders: Folders
-    renderer: Renderer
+    builder: Builder
     targets: Targets
 
     async def compare(self, wanted: Kustomization) -> Comparison:
@@ -89,7 +90,7 @@ class Differ:
         revision, applied = artifact.revision, wanted.status.last_applied_revision
         folder = await self._read_folder(wanted, source, revision)
         async with self._open(wanted) as applier:
-            planned = await plan_folder(wanted, folder, self.cluster, applier, self.renderer, revision)
+            planned = await plan_folder(wanted, folder, self.cluster, applier, self.builder, revision)
         drift = frozenset(find_drift(wanted, revision, planned))
         return Comparison(revision, applied, planned, drift, await self._list_notes(wanted, source, revision))
 

@@ -14,12 +14,13 @@ from gitops_core.domain.sources.ignore import SelectedTree
 from gitops_core.domain.sync.differences import Difference, list_differences
 from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.domain.sync.predictions import predict_from_reading
-from gitops_core.errors import StalledError
+from gitops_core.errors import ManifestInvalid, StalledError
 from gitops_core.meta import ObjectRef, Tree
-from gitops_core.ports import Clock, Cluster, Renderer
+from gitops_core.ports import Clock, Cluster
 from gitops_core.reconcilers.applying import Applier, SyncFailed
+from gitops_core.reconcilers.building import Builder
 from gitops_core.reconcilers.folders import Folder, confine_path, read_rules
-from gitops_core.reconcilers.planning import make_overlay, make_plan, plan_revision
+from gitops_core.reconcilers.planning import make_plan, plan_revision
 from gitops_core.reconcilers.variables import read_variables
 
 SYMBOLS: Mapping[str, str] = {"created": "+", "configured": "~", "replaced": "!", "deleted": "-"}
@@ -43,7 +44,7 @@ class Planned:
 
 
 async def plan(
-    wanted: Kustomization, files: Tree, cluster: Cluster, renderer: Renderer, clock: Clock, ignore: str | None = None
+    wanted: Kustomization, files: Tree, cluster: Cluster, builder: Builder, clock: Clock, ignore: str | None = None
 ) -> tuple[Planned, ...]:
     """Plan what the Kustomization would do with `files`, in the order in which it would.
 
@@ -60,7 +61,7 @@ async def plan(
             f"{wanted.ref} is for another cluster (spec.kubeConfig): ask with the kubeconfig of that one"
         )
     folder = Folder(SelectedTree(files, read_rules(files, ignore)), confine_path(wanted.spec.path))
-    return await plan_folder(wanted, folder, cluster, make_applier(wanted, cluster, clock), renderer)
+    return await plan_folder(wanted, folder, cluster, make_applier(wanted, cluster, clock), builder)
 
 
 def make_applier(wanted: Kustomization, cluster: Cluster, clock: Clock) -> Applier:
@@ -69,7 +70,7 @@ def make_applier(wanted: Kustomization, cluster: Cluster, clock: Clock) -> Appli
 
 
 async def plan_folder(
-    wanted: Kustomization, folder: Folder, cluster: Cluster, applier: Applier, renderer: Renderer, revision: str = ""
+    wanted: Kustomization, folder: Folder, cluster: Cluster, applier: Applier, builder: Builder, revision: str = ""
 ) -> tuple[Planned, ...]:
     """Plan what the Kustomization would do with a folder.
 
@@ -81,16 +82,23 @@ async def plan_folder(
     Raises:
         StalledError, TransientError: as `plan`.
     """
-    built = await renderer.render(folder.tree, make_overlay(wanted), folder.path)
+    keys = await builder.decrypter.read_keys(wanted)
+    built = await builder.build(wanted, folder.tree, folder.path, keys)
+    if built.left:
+        raise ManifestInvalid(built.left)
     variables = await read_variables(cluster, wanted)
-    objects = built if variables.values is None else substitute_all(built, variables.values).objects
+
+    def mute(text: str) -> str:
+        return built.plaintext.mute(variables.mute(text))
+
+    objects = built.objects if variables.values is None else substitute_all(built.objects, variables.values).objects
     scoped, ownership = await applier.scope(objects), applier.ownership
     made = plan_revision(wanted, scoped, ownership, revision) if revision else make_plan(wanted, scoped, ownership)
     lives = await applier.read_lives(action.ref for action in made.actions)
     try:
         predictions = await applier.try_out(made, lives)
     except SyncFailed as error:
-        raise SyncFailed([variables.mute(str(error))]) from None
+        raise SyncFailed([mute(str(error))]) from None
     found: list[Planned] = []
     for action in made.actions:
         prediction = predictions[action.ref]
@@ -98,7 +106,7 @@ async def plan_folder(
             prediction = predict_from_reading(action, lives.get(action.ref), None, applier.ownership)
         old, new = prediction.live, prediction.predicted
         manager = applier.ownership.manager
-        differences = () if old is None or new is None else list_differences(old, new, manager, variables.mute)
+        differences = () if old is None or new is None else list_differences(old, new, manager, mute)
         change = prediction.change or ("configured" if differences else "unchanged")
         found.append(Planned(action.ref, change, differences if change == "configured" else ()))
     for ref in made.prune:

@@ -22,6 +22,8 @@ from gitops_core.component import make_sources
 from gitops_core.errors import GitOpsError, NotFound
 from gitops_core.meta import Manifest, ObjectRef
 from gitops_core.ports import Cluster, Query, Remotes
+from gitops_core.reconcilers.building import Builder
+from gitops_core.reconcilers.decrypting import Decrypter
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.runtime.policy import Policy
@@ -76,7 +78,9 @@ async def open_differ(cluster: Cluster, *, is_local: bool) -> AsyncIterator[Diff
     async with open_platform(cluster, Policy(file_remotes=is_local)) as (platform, ports):
         sources = make_sources(platform, Remotes(ports.artifacts, ports.logins, ports.buckets))
         targets = Targets(platform.cluster, KubernetesClusters(cluster, IN_PLACE), platform.clock, platform.policy)
-        yield Differ(platform, cluster, Folders(sources.get_kinds(), platform.compute), ports.renderer, targets)
+        decrypter = Decrypter(platform.cluster, ports.renderer, ports.decryptor, platform.compute)
+        builder, folders = Builder(ports.renderer, decrypter), Folders(sources.get_kinds(), platform.compute)
+        yield Differ(platform, cluster, folders, builder, targets)
 
 
 async def _find_asked(cluster: Cluster, words: Sequence[str], how: Asking) -> list[tuple[ObjectRef, Manifest | None]]:

@@ -12,11 +12,14 @@ import click
 import msgspec
 
 from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import Kustomization
 from gitops_core.commands.plan import SYMBOLS, Planned, plan
 from gitops_core.errors import NotFound
 from gitops_core.meta import FixedTree, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster
+from gitops_core.reconcilers.building import Builder
+from gitops_core.reconcilers.decrypting import Decrypter
 from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import read_manifest
 from sealoop.objects.files import collect_manifests
@@ -34,7 +37,9 @@ async def preview(
     """Print the plan; returns how many objects would change. Raises ClickException, GitOpsError."""
     wanted = await _find_wanted(cluster, words, file, namespace)
     files, ignore = read_checkout(Path(checkout)), await _find_ignore(cluster, wanted)
-    planned = await plan(wanted, files, cluster, Kustomize(), SystemClock(), ignore)
+    renderer = Kustomize()
+    builder = Builder(renderer, Decrypter(cluster, renderer, Sops()))
+    planned = await plan(wanted, files, cluster, builder, SystemClock(), ignore)
     match form:
         case "json":
             click.echo(json.dumps([make_json(one) for one in planned], indent=2))

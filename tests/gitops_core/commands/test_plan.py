@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import Kustomization
 from gitops_core.commands.plan import Planned, plan
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import FixedTree, Kind
+from gitops_core.ports import Cluster
+from gitops_core.reconcilers.building import Builder
+from gitops_core.reconcilers.decrypting import Decrypter
 from gitops_core.schema import read_manifest
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, config_map
 from tests.simulation.loop import in_virtual_time
@@ -34,11 +38,16 @@ def job(image: str) -> str:
     return json.dumps({**about, "spec": {"template": {"spec": pod}}})
 
 
+def make_builder(cluster: Cluster) -> Builder:
+    renderer = Kustomize()
+    return Builder(renderer, Decrypter(cluster, renderer, Sops()))
+
+
 async def plan_in(world: World, files: dict[str, str | None]) -> tuple[Planned, ...]:
     whole = {path: text.encode() for path, text in files.items() if text is not None}
     wanted = read_manifest(Kustomization, await world.kustomization("apps"))
     before = len(world.cluster.requests)
-    found = await plan(wanted, FixedTree("x", whole), world.cluster, Kustomize(), world.clock)
+    found = await plan(wanted, FixedTree("x", whole), world.cluster, make_builder(world.cluster), world.clock)
     written = [one for one in world.cluster.since(before, "apply", "create", "patch", "delete") if not one[2]]
     assert written == []
     return found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
-from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.commands.diff import Differ, Unwritten
 from gitops_core.component import make_sources
@@ -18,10 +19,15 @@ from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.targets import Targets
 from sealoop.diffs.comparing import Asking, show_differences
+from tests.gitops_core.commands.test_plan import make_builder
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, config_map
+from tests.servers.programs import clean_environment, program
 from tests.simulation.loop import in_virtual_time
 
 FILES = {"apps/a.yaml": config_map("a", "1"), "apps/b.yaml": config_map("b", "1")}
+
+
+DECRYPTION = {"provider": "sops", "secretRef": {"name": "keys"}}
 
 
 async def begin(files: dict[str, str] = FILES, **spec: Any) -> World:
@@ -35,7 +41,7 @@ def make_differ(world: World) -> Differ:
     platform = world.platform
     folders = Folders(make_sources(platform).get_kinds(), platform.compute)
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
-    return Differ(platform, world.cluster, folders, Kustomize(), targets)
+    return Differ(platform, world.cluster, folders, make_builder(world.cluster), targets)
 
 
 async def compare(world: World, *words: str, output: str = "text", everywhere: bool = False) -> tuple[int, int]:
@@ -217,6 +223,57 @@ async def test_values_of_secrets_are_told_nowhere(capsys: pytest.CaptureFixture[
     assert told.count("data.password: *** -> ***") == 2
     assert "same" not in told
     assert not any(word in told for word in ("first-secret", "other-secret", "b3RoZXIt", "Zmlyc3Qt"))
+
+
+@in_virtual_time
+async def test_what_sops_encrypted_is_compared_in_the_clear_and_told_nowhere(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def encrypt(value: str) -> str:
+        about = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
+        text = json.dumps({**about, "stringData": {"password": value}})
+        return run_sops(tmp_path, text, recipient)
+
+    identity, recipient = make_age_key()
+    world = await begin({"apps/s.yaml": encrypt("first-secret")}, decryption=DECRYPTION)
+    keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "default"}}
+    await world.local.create({**keys, "stringData": {"own.agekey": identity}}, field_manager="test")
+    async with world.running():
+        await asyncio.sleep(90)
+        await world.sync("apps", "./apps", suspend=True, decryption=DECRYPTION)
+        await world.commit_and_sync({"apps/s.yaml": encrypt("first-secret")})
+        assert await compare(world, "apps") == (0, 0)
+        await world.commit_and_sync({"apps/s.yaml": encrypt("other-secret")})
+        assert await compare(world, "apps") == (1, 0)
+        told = capsys.readouterr()
+        await world.sync("apps", "./apps", suspend=True)
+        assert await compare(world, "apps") == (0, 1)
+        refused = capsys.readouterr()
+
+    assert "    data.password: *** -> ***\n" in told.out
+    assert not any(word in told.out for word in ("first-secret", "other-secret", "ENC["))
+    assert "Secret/default/s is SOPS encrypted, configuring decryption is required" in refused.err
+
+
+def make_age_key() -> tuple[str, str]:
+    """Make a key of age: the identity that opens, and the recipient to encrypt for."""
+    done = subprocess.run([program("age-keygen")], check=True, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    return lines[-1], next(line.rpartition(" ")[2] for line in lines if line.startswith("# public key"))
+
+
+def run_sops(folder: Path, text: str, recipient: str) -> str:
+    types = ("--input-type", "yaml", "--output-type", "yaml", "--filename-override", "s.yaml")
+    done = subprocess.run(
+        [program("sops"), "encrypt", "--age", recipient, "--encrypted-regex", "^(data|stringData)$", *types],
+        check=True,
+        input=text,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=clean_environment(folder),
+    )
+    return done.stdout
 
 
 @in_virtual_time
