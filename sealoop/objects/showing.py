@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -42,7 +42,7 @@ class Showing:
         if self.status is None:
             return True
         type_, wanted = self.status
-        found = (live.get("status") or {}).get("conditions") or ()
+        found = (one for one in printing.find_at(live, ".status.conditions[*]") if isinstance(one, Mapping))
         told = [str(one.get("status")) for one in found if str(one.get("type")).lower() == type_.lower()]
         return (told[-1] if told else "Unknown").lower() == wanted.lower()
 

@@ -8,11 +8,12 @@ What nobody owns is a default of the API server's, or was set before anybody kep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gitops_core.domain.objects.fieldmanagers import list_entries
-from gitops_core.domain.objects.fieldsets import FieldSet
+from gitops_core.domain.objects.fieldmanagers import Entry, list_entries
+from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet
 from gitops_core.domain.sync.ignoring import spell_member
 from gitops_core.meta import Manifest
 
@@ -27,18 +28,13 @@ class FieldOwners:
 
     @classmethod
     def of(cls, live: Manifest) -> Self:
-        """Return who owns the fields of a whole object; those of subresources are not asked for."""
-        entries = sorted(list_entries(live), key=lambda entry: str(entry.get("time", "")), reverse=True)
-        try:
-            return cls(
-                tuple(
-                    (str(entry.get("manager", "")), FieldSet.from_fields(entry.get("fieldsV1") or {}))
-                    for entry in entries
-                    if not entry.get("subresource")
-                )
-            )
-        except ValueError:
-            return cls()
+        """Return who owns the fields of a whole object; those of subresources are not asked for.
+
+        The object may be of a server that anybody runs: what is no entry owns nothing.
+        """
+        entries = [entry for entry in list_entries(live) if isinstance(entry, Mapping) and not entry.get("subresource")]
+        entries.sort(key=lambda entry: str(entry.get("time", "")), reverse=True)
+        return cls(tuple((str(entry.get("manager", "")), _read_fields(entry)) for entry in entries))
 
     def get_below(self, part: str, value: Any) -> FieldOwners:
         """Return who owns what is below a member of an object, or an item of a list.
@@ -53,7 +49,7 @@ class FieldOwners:
         for manager, fields in self.fields:
             if fields is None:
                 found.append((manager, None))
-            elif below := next((below for one in spelled if (below := fields.get_subset(one))), None):
+            elif below := next(filter(None, map(fields.get_subset, spelled)), None):
                 found.append((manager, below))
             elif any((one,) in fields for one in spelled):
                 found.append((manager, None))
@@ -63,3 +59,11 @@ class FieldOwners:
         """Find who owns something here where `ours` does not; "" for nobody."""
         managers = [manager for manager, _ in self.fields]
         return "" if ours in managers else next(iter(managers), "")
+
+
+def _read_fields(entry: Entry) -> FieldSet:
+    fields = entry.get("fieldsV1")
+    try:
+        return FieldSet.from_fields(fields) if isinstance(fields, Mapping) else NOTHING
+    except ValueError:
+        return NOTHING

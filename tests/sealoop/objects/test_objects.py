@@ -273,14 +273,15 @@ async def some_of_ours() -> AsyncIterator[Place]:
     place = Place(LocalCluster.open(None, SystemClock(), SystemChance()), "default")
     await place.apply(*(make_crd(kind) for kind in (GitRepository, Kustomization, SecretStore)))
     source = {"url": "https://git.example.com/fleet.git", "interval": "1m"}
-    sync = {"sourceRef": {"kind": "GitRepository", "name": "good"}, "interval": "1m", "prune": True}
-    for manifest in (
+    sync: dict[str, Any] = {"sourceRef": {"kind": "GitRepository", "name": "good"}, "interval": "1m", "prune": True}
+    manifests: tuple[Manifest, ...] = (
         ours(Kustomization, "bad", "False", **sync),
         ours(Kustomization, "new", **sync),
         ours(SecretStore, "store", "False", provider={"fake": {"data": []}}),
         ours(GitRepository, "good", "True", **source),
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}},
-    ):
+    )
+    for manifest in manifests:
         await place.apply(manifest)
         if manifest.get("status"):
             ref = ObjectRef.of({**manifest, "metadata": {"name": manifest["metadata"]["name"], "namespace": "default"}})
@@ -332,6 +333,13 @@ async def test_objects_are_chosen_by_a_condition(
     told = capsys.readouterr()
     assert [line.partition("/")[2] for line in told.out.splitlines()] == names
     assert told.err == ("" if names else "No resources found in default namespace.\n")
+
+
+@pytest.mark.parametrize("status", [None, "fine", [], {"conditions": {"Ready": "True"}}, {"conditions": ["Ready", 5]}])
+def test_what_has_no_conditions_does_not_know_them(status: Any) -> None:
+    choices = (Showing("default", status=("ready", wanted)) for wanted in ("unknown", "true", "false"))
+
+    assert [how.fits({"status": status}) for how in choices] == [True, False, False]
 
 
 async def test_a_watch_shows_only_what_has_the_condition_then(
