@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from gitops_core.api import Kustomization
 from gitops_core.domain.sync.inventory import spell_literally
+from gitops_core.domain.sync.owners import OWNER_NAME, OWNER_NAMESPACE
 from gitops_core.errors import ClusterError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Query
@@ -84,7 +85,8 @@ class Family:
     """The objects that belong to some roots, as far as their owners are known.
 
     Attributes:
-        is_growing: objects may have come since their kind was listed; else those that were not there are gone.
+        is_growing: objects may have come since the roots were found and their kind was listed; else those that were not
+            there are gone. What a Kustomization applied since says so by its labels.
     """
 
     is_growing = False
@@ -130,10 +132,17 @@ class Family:
         for live in found:
             metadata = live["metadata"]
             key = ObjectKey(metadata.get("namespace", ""), metadata["name"])
-            self._owners[ObjectRef(ref.kind, key).identity] = tuple(_read_owners(metadata))
+            owners = (*_read_owners(metadata), *(_read_appliers(metadata) if self.is_growing else ()))
+            self._owners[ObjectRef(ref.kind, key).identity] = owners
 
 
 def _read_owners(metadata: Mapping[str, Any]) -> Iterable[ObjectRef]:
     for owner in metadata.get("ownerReferences") or ():
         kind = Kind.of(owner.get("apiVersion", ""), owner.get("kind", ""))
         yield ObjectRef(kind, ObjectKey(metadata.get("namespace", ""), owner.get("name", "")))
+
+
+def _read_appliers(metadata: Mapping[str, Any]) -> Iterable[ObjectRef]:
+    labels = metadata.get("labels") or {}
+    if OWNER_NAME in labels and OWNER_NAMESPACE in labels:
+        yield ObjectRef(Kustomization.KIND, ObjectKey(labels[OWNER_NAMESPACE], labels[OWNER_NAME]))

@@ -259,12 +259,19 @@ async def test_a_watch_shows_what_comes_and_not_what_is_forgotten(capsys: pytest
         stranger = await make_owned(world, "Pod", "stranger", other)
         await tell(world, stranger, "Strange", "2031-01-01T00:00:03Z")
         await tell(world, late, "Scheduled", "2031-01-01T00:00:04Z")
-        later = await until_shown(capsys, "web-1-late")
+        labels = {"kustomize.toolkit.fluxcd.io/name": "inner", "kustomize.toolkit.fluxcd.io/namespace": "default"}
+        new = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "new", "namespace": "shop", "labels": labels},
+        }
+        await tell(world, await world.local.create(new, field_manager="test"), "Applied", "2031-01-01T00:00:05Z")
+        later = await until_shown(capsys, "web-1-late", "configmap/new")
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
 
     assert shown.splitlines()[0].split()[0] == "NAMESPACE"
-    assert [line.split()[3] for line in later.splitlines()] == ["Scheduled"]
+    assert [line.split()[3] for line in later.splitlines()] == ["Scheduled", "Applied"]
 
 
 async def _list_events(world: World) -> list[Manifest]:
