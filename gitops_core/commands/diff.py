@@ -4,7 +4,7 @@
 
 The files are fetched as the service fetches them, from where the source says and with what its Secret holds. Drift is
 what differs from what was applied: a field that somebody else set since, an object that somebody deleted, and whatever
-would change although this very revision was applied.
+would change although this very build was applied last.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from gitops_core.api import Kustomization
-from gitops_core.commands.plan import Planned, make_applier, plan_folder
+from gitops_core.commands.plan import FolderPlan, Planned, make_applier, plan_folder
 from gitops_core.domain.sync import dependencies
+from gitops_core.domain.sync.history import APPLIED
 from gitops_core.errors import GitOpsError, PathNotFound, StalledError
 from gitops_core.meta import ObjectRef, Resource
 from gitops_core.ports import Cluster
@@ -90,9 +91,9 @@ class Differ:
         revision, applied = artifact.revision, wanted.status.last_applied_revision
         folder = await self._read_folder(wanted, source, revision)
         async with self._open(wanted) as applier:
-            planned = await plan_folder(wanted, folder, self.cluster, applier, self.builder, revision)
-        drift = frozenset(find_drift(wanted, revision, planned))
-        return Comparison(revision, applied, planned, drift, await self._list_notes(wanted, source, revision))
+            found = await plan_folder(wanted, folder, self.cluster, applier, self.builder, revision)
+        drift = frozenset(find_drift(wanted, found))
+        return Comparison(revision, applied, found.planned, drift, await self._list_notes(wanted, source, revision))
 
     async def _read_folder(self, wanted: Kustomization, source: Resource, revision: str) -> Folder:
         spec, key = wanted.spec, wanted.key
@@ -126,18 +127,27 @@ class Differ:
         return tuple(notes)
 
 
-def find_drift(wanted: Kustomization, revision: str, planned: Iterable[Planned]) -> Iterable[ObjectRef]:
-    """Find the objects that differ from what was applied of them.
-
-    What has variables may differ because these were changed, whatever revision was applied.
-    """
-    known = {ref.identity for ref in parse_inventory(wanted.status)}
-    status, variables = wanted.status, wanted.spec.post_build
-    is_current = (status.last_applied_revision, status.observed_generation) == (revision, wanted.metadata.generation)
-    is_same = is_current and not (variables is not None and variables.substitute_from)
-    for one in planned:
+def find_drift(wanted: Kustomization, found: FolderPlan) -> Iterable[ObjectRef]:
+    """Find the objects that differ from what was applied of them."""
+    known, is_same = {ref.identity for ref in parse_inventory(wanted.status)}, _was_applied_last(wanted, found.digest)
+    for one in found.planned:
         if one.ref.identity not in known:
             continue
         was_deleted, was_set = one.change == "created", any(difference.by for difference in one.differences)
         if was_deleted or was_set or (is_same and one.is_change):
             yield one.ref
+
+
+def _was_applied_last(wanted: Kustomization, digest: str) -> bool:
+    """Tell whether the objects of that build are what was applied last.
+
+    What is added to them after the build is the same as long as the spec is; variables of others' objects may not be.
+    """
+    spec, status = wanted.spec, wanted.status
+    is_added_to = spec.post_build is not None or spec.common_metadata is not None or bool(spec.ignore)
+    if is_added_to and status.observed_generation != wanted.metadata.generation:
+        return False
+    if spec.post_build is not None and spec.post_build.substitute_from:
+        return False
+    newest = next(iter(status.history), None)
+    return newest is not None and newest.digest == digest and newest.last_reconciled_status in APPLIED

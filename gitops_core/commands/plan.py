@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gitops_core.api import Kustomization
 from gitops_core.domain.render.variables import substitute_all
@@ -43,6 +44,13 @@ class Planned:
         return self.change in SYMBOLS
 
 
+class FolderPlan(NamedTuple):
+    """What would become of the objects, in the order in which it would; and the digest of their build."""
+
+    planned: tuple[Planned, ...]
+    digest: str
+
+
 async def plan(
     wanted: Kustomization, files: Tree, cluster: Cluster, builder: Builder, clock: Clock, ignore: str | None = None
 ) -> tuple[Planned, ...]:
@@ -61,7 +69,7 @@ async def plan(
             f"{wanted.ref} is for another cluster (spec.kubeConfig): ask with the kubeconfig of that one"
         )
     folder = Folder(SelectedTree(files, read_rules(files, ignore)), confine_path(wanted.spec.path))
-    return await plan_folder(wanted, folder, cluster, make_applier(wanted, cluster, clock), builder)
+    return (await plan_folder(wanted, folder, cluster, make_applier(wanted, cluster, clock), builder)).planned
 
 
 def make_applier(wanted: Kustomization, cluster: Cluster, clock: Clock) -> Applier:
@@ -71,7 +79,7 @@ def make_applier(wanted: Kustomization, cluster: Cluster, clock: Clock) -> Appli
 
 async def plan_folder(
     wanted: Kustomization, folder: Folder, cluster: Cluster, applier: Applier, builder: Builder, revision: str = ""
-) -> tuple[Planned, ...]:
+) -> FolderPlan:
     """Plan what the Kustomization would do with a folder.
 
     Args:
@@ -113,4 +121,4 @@ async def plan_folder(
         present = await applier.find(ref)
         if present is not None and applier.ownership.may_prune(present[1]):
             found.append(Planned(ref, "deleted"))
-    return tuple(found)
+    return FolderPlan(tuple(found), built.digest)
