@@ -27,6 +27,7 @@ from tests.simulation.loop import in_virtual_time
 FILES = {"apps/a.yaml": config_map("a", "1"), "apps/b.yaml": config_map("b", "1")}
 
 
+POST_BUILD = {"substituteFrom": [{"kind": "ConfigMap", "name": "v", "optional": True}]}
 DECRYPTION = {"provider": "sops", "secretRef": {"name": "keys"}}
 
 
@@ -117,7 +118,7 @@ async def test_drift_is_told_from_what_git_changes(capsys: pytest.CaptureFixture
         ({"apps/b.yaml": config_map("b", "2")}, {}, False),
         ({}, {"wait": True}, True),
         ({}, {"commonMetadata": {"labels": {"a": "b"}}}, False),
-        ({}, {"postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "v", "optional": True}]}}, False),
+        ({}, {"postBuild": POST_BUILD}, False),
     ],
 )
 @in_virtual_time
@@ -136,6 +137,19 @@ async def test_a_field_that_somebody_took_out_is_drift_where_the_same_build_was_
     told = capsys.readouterr().out
     assert f"~ ConfigMap/default/a configured{' (drift)' * is_drift}\n" in told
     assert "    data.a: + 1\n" in told or "    data: + " in told
+
+
+@in_virtual_time
+async def test_a_variable_that_is_another_by_now_is_no_drift(capsys: pytest.CaptureFixture[str]) -> None:
+    world = await begin({"apps/a.yaml": config_map("a", "${key}")}, postBuild=POST_BUILD)
+    variables = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "v", "namespace": "default"}}
+    await world.local.create({**variables, "data": {"key": "one"}}, field_manager="test")
+    async with world.running():
+        await asyncio.sleep(30)
+        await world.local.patch(ObjectRef.of(variables), {"data": {"key": "other"}}, field_manager="test")
+        await compare(world, "apps")
+
+    assert "~ ConfigMap/default/a configured\n    data.a: one -> other\n" in capsys.readouterr().out
 
 
 @in_virtual_time
