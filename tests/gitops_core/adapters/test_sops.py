@@ -18,7 +18,7 @@ import boto3
 import pysequoia
 import pytest
 
-from gitops_core.adapters.sandbox import Limits
+from gitops_core.adapters.sandbox import Finished, Limits, Sandboxed
 from gitops_core.adapters.sops import Sops, SopsUnavailable
 from gitops_core.domain.render.encrypted import take_apart
 from gitops_core.domain.render.sopskeys import SopsKeys, parse_keys
@@ -273,6 +273,32 @@ async def test_an_address_in_a_file_is_not_called_where_a_key_at_hand_opens_it_o
                 parse_keys({"x.agekey": other.identity.encode(), "sops.aws-kms": b"{aws_access_key_id: a}"}),
             )
         assert not _was_called(server)
+
+
+async def test_the_network_is_open_only_for_what_no_key_at_hand_opens(
+    tmp_path: Path, key: AgeKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[bool] = []
+    run = Sandboxed.run
+
+    def note(program: Sandboxed) -> Finished:
+        runs.append(program.may_connect)
+        return run(program)
+
+    monkeypatch.setattr(Sandboxed, "run", note)
+    sealed = encrypt(tmp_path, SECRET, *SECRET_FIELDS, age=key)
+    service = sealed.replace(b"sops:\n", b"sops:\n    hc_vault: [{vault_address: 'http://127.0.0.1:9', enc: x}]\n")
+
+    await _open(Sops(), service, parse_keys({"x.agekey": key.identity.encode()}))
+    with pytest.raises(DecryptionFailed):
+        await _open(Sops(), sealed, parse_keys({}))
+    with pytest.raises(DecryptionFailed):
+        await _open(Sops(), service, parse_keys({}, is_ambient=False))
+    assert runs == [False] * 3
+
+    with pytest.raises(DecryptionFailed):
+        await _open(Sops(), service, parse_keys({}))
+    assert runs == [False] * 4 + [True]
 
 
 async def test_nothing_is_left_in_memory_or_on_a_disk(tmp_path: Path, key: AgeKey) -> None:

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.sops import Sops
 from gitops_core.api import Kustomization
 from gitops_core.domain.render.encrypted import Block, Format
 from gitops_core.domain.render.sopskeys import SopsKeys
 from gitops_core.errors import Invalid
-from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Tree
+from gitops_core.ports import Overlay
 from gitops_core.recent import Recent
 from gitops_core.runtime.policy import Policy
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, DEPLOYMENT, World, condition
@@ -44,6 +46,16 @@ class Counting:
     ) -> bytes:
         self.asked += 1
         return await self.inner.decrypt(text, format_, block, keys, check_mac=check_mac)
+
+
+class CountingKustomize(Kustomize):
+    """The kustomize program, and how often something was built."""
+
+    rendered = 0
+
+    async def render(self, tree: Tree, overlay: Overlay, path: str = "") -> tuple[Manifest, ...]:
+        self.rendered += 1
+        return await super().render(tree, overlay, path)
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,7 @@ async def _decrypting(
 ) -> AsyncIterator[tuple[World, Counting]]:
     """Run a process whose Kustomization `apps` applies the folder ./apps of `files`; its first sync is done."""
     world, counting = World(policy) if policy else World(), Counting()
-    world.decryptor = counting
+    world.decryptor, world.renderer = counting, CountingKustomize()
     await world.begin(files)
     await _put_keys(world, lab.key, **WATCHED)
     await world.sync("apps", "./apps", **{"decryption": DECRYPTION, "retryInterval": "1m", **spec})
@@ -118,9 +130,11 @@ async def test_what_did_not_change_is_opened_once_and_not_built_again(lab: Lab, 
         assert _password(await world.live(SECRET, "db2")) == PASSWORD
         assert counting.asked == 3
 
+        built = vars(world.renderer)["rendered"]
         await world.request(Kustomization, "apps", "again")
         await asyncio.sleep(150)
         assert counting.asked == 3
+        assert vars(world.renderer)["rendered"] == built
 
         await world.commit_and_sync({"apps/1.yaml": lab.secret("db1", "another-word")})
         assert _password(await world.live(SECRET, "db1")) == "another-word"
@@ -198,14 +212,14 @@ async def test_what_the_server_quotes_of_a_decrypted_value_is_muted_whatever_the
 
 @in_virtual_time
 async def test_what_kustomize_quotes_of_a_decrypted_patch_is_muted(lab: Lab) -> None:
-    patch = json.dumps([{"op": "test", "path": "/data/a", "value": PASSWORD}])
     files = {
-        "apps/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm}\ndata: {a: b}\n",
-        "apps/patch.json": lab.seal(json.dumps({"ops": patch}), format_="json"),
-        f"apps/{BUILD}": "resources: [cm.yaml]\npatches: [{path: patch.json, target: {kind: ConfigMap}}]\n",
+        "apps/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm}\n",
+        "apps/patch.env": lab.seal(f"TOKEN={PASSWORD}\n", format_="dotenv"),
+        f"apps/{BUILD}": "resources: [cm.yaml]\npatches: [{path: patch.env, target: {kind: ConfigMap}}]\n",
     }
     async with _decrypting(lab, files) as (world, _):
-        assert condition(await world.kustomization("apps"), "Ready")[1] == "BuildFailed"
+        _, reason, message = condition(await world.kustomization("apps"), "Ready")
+        assert (reason, "unable to parse SM or JSON patch" in message) == ("BuildFailed", True)
         assert "hunter2" not in await _tell_everything(world)
 
 
