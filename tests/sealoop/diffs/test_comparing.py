@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from gitops_core.reconcilers.targets import Targets
 from sealoop.diffs.comparing import Asking, show_differences
 from tests.gitops_core.commands.test_plan import make_builder
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, config_map
-from tests.servers.programs import clean_environment, program
+from tests.servers.sops import SECRET_FIELDS, AgeKey
+from tests.servers.sops import encrypt as run_sops
 from tests.simulation.loop import in_virtual_time
 
 FILES = {"apps/a.yaml": config_map("a", "1"), "apps/b.yaml": config_map("b", "1")}
@@ -256,12 +256,12 @@ async def test_what_sops_encrypted_is_compared_in_the_clear_and_told_nowhere(
     def encrypt(value: str) -> str:
         about = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
         text = json.dumps({**about, "stringData": {"password": value}})
-        return run_sops(tmp_path, text, recipient)
+        return run_sops(tmp_path, text, *SECRET_FIELDS, age=key).decode()
 
-    identity, recipient = make_age_key()
+    key = AgeKey.make()
     world = await begin({"apps/s.yaml": encrypt("first-secret")}, decryption=DECRYPTION)
     keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "default"}}
-    await world.local.create({**keys, "stringData": {"own.agekey": identity}}, field_manager="test")
+    await world.local.create({**keys, "stringData": {"own.agekey": key.identity}}, field_manager="test")
     async with world.running():
         await asyncio.sleep(90)
         await world.sync("apps", "./apps", suspend=True, decryption=DECRYPTION)
@@ -277,27 +277,6 @@ async def test_what_sops_encrypted_is_compared_in_the_clear_and_told_nowhere(
     assert "    data.password: *** -> ***\n" in told.out
     assert not any(word in told.out for word in ("first-secret", "other-secret", "ENC["))
     assert "Secret/default/s is SOPS encrypted, configuring decryption is required" in refused.err
-
-
-def make_age_key() -> tuple[str, str]:
-    """Make a key of age: the identity that opens, and the recipient to encrypt for."""
-    done = subprocess.run([program("age-keygen")], check=True, capture_output=True, text=True)
-    lines = done.stdout.splitlines()
-    return lines[-1], next(line.rpartition(" ")[2] for line in lines if line.startswith("# public key"))
-
-
-def run_sops(folder: Path, text: str, recipient: str) -> str:
-    types = ("--input-type", "yaml", "--output-type", "yaml", "--filename-override", "s.yaml")
-    done = subprocess.run(
-        [program("sops"), "encrypt", "--age", recipient, "--encrypted-regex", "^(data|stringData)$", *types],
-        check=True,
-        input=text,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=clean_environment(folder),
-    )
-    return done.stdout
 
 
 @in_virtual_time
