@@ -5,7 +5,7 @@ It builds, substitutes and plans as the service does, with the rights of whoever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,10 +15,10 @@ from gitops_core.domain.sources.ignore import SelectedTree
 from gitops_core.domain.sync.differences import Difference, list_differences
 from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.domain.sync.predictions import predict_from_reading
-from gitops_core.errors import ManifestInvalid, StalledError
-from gitops_core.meta import ObjectRef, Tree
+from gitops_core.errors import GitOpsError, ManifestInvalid, StalledError
+from gitops_core.meta import Manifest, ObjectRef, Tree
 from gitops_core.ports import Clock, Cluster
-from gitops_core.reconcilers.applying import Applier, SyncFailed
+from gitops_core.reconcilers.applying import Applier
 from gitops_core.reconcilers.building import Builder
 from gitops_core.reconcilers.folders import Folder, confine_path, read_rules
 from gitops_core.reconcilers.planning import make_plan, plan_revision
@@ -100,25 +100,31 @@ async def plan_folder(
         return built.plaintext.mute(variables.mute(text))
 
     objects = built.objects if variables.values is None else substitute_all(built.objects, variables.values).objects
+    try:
+        return FolderPlan(await _plan_objects(wanted, objects, applier, revision, mute), built.digest)
+    except GitOpsError as error:
+        error.args = (mute(str(error)),)
+        raise
+
+
+async def _plan_objects(
+    wanted: Kustomization, objects: Iterable[Manifest], applier: Applier, revision: str, mute: Callable[[str], str]
+) -> tuple[Planned, ...]:
     scoped, ownership = await applier.scope(objects), applier.ownership
     made = plan_revision(wanted, scoped, ownership, revision) if revision else make_plan(wanted, scoped, ownership)
     lives = await applier.read_lives(action.ref for action in made.actions)
-    try:
-        predictions = await applier.try_out(made, lives)
-    except SyncFailed as error:
-        raise SyncFailed([mute(str(error))]) from None
+    predictions = await applier.try_out(made, lives)
     found: list[Planned] = []
     for action in made.actions:
         prediction = predictions[action.ref]
         if prediction.is_open:
-            prediction = predict_from_reading(action, lives.get(action.ref), None, applier.ownership)
+            prediction = predict_from_reading(action, lives.get(action.ref), None, ownership)
         old, new = prediction.live, prediction.predicted
-        manager = applier.ownership.manager
-        differences = () if old is None or new is None else list_differences(old, new, manager, mute)
+        differences = () if old is None or new is None else list_differences(old, new, ownership.manager, mute)
         change = prediction.change or ("configured" if differences else "unchanged")
         found.append(Planned(action.ref, change, differences if change == "configured" else ()))
     for ref in made.prune:
         present = await applier.find(ref)
-        if present is not None and applier.ownership.may_prune(present[1]):
+        if present is not None and ownership.may_prune(present[1]):
             found.append(Planned(ref, "deleted"))
-    return FolderPlan(tuple(found), built.digest)
+    return tuple(found)

@@ -60,7 +60,7 @@ def list_differences(
 
     Args:
         manager: the field manager that applies.
-        mute: takes out of a whole value what nobody may read.
+        mute: takes out of a path or a whole value what nobody may read.
 
     >>> old, new = {"spec": {"replicas": 1}}, {"spec": {"replicas": 2, "paused": True}}
     >>> [str(difference) for difference in list_differences(old, new)]
@@ -119,7 +119,7 @@ def _holds_values(path: str) -> bool:
 
 def _tell(found: _Found, manager: str, mute: Callable[[str], str], *, is_muted: bool) -> Difference:
     old, new = (_write(value, mute, is_muted=is_muted) for value in (found.old, found.new))
-    return Difference(found.path, *_cut(old, new), "" if old is None else found.owners.find_other(manager))
+    return Difference(mute(found.path), *_cut(old, new), "" if old is None else found.owners.find_other(manager))
 
 
 def _write(value: Any, mute: Callable[[str], str], *, is_muted: bool) -> str | None:

@@ -8,7 +8,7 @@ What nobody owns is a default of the API server's, or was set before anybody kep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -32,7 +32,8 @@ class FieldOwners:
 
         The object may be of a server that anybody runs: what is no entry owns nothing.
         """
-        entries = [entry for entry in list_entries(live) if isinstance(entry, Mapping) and not entry.get("subresource")]
+        said: Iterable[object] = list_entries(live)
+        entries = [entry for entry in said if isinstance(entry, Mapping) and not entry.get("subresource")]
         entries.sort(key=lambda entry: str(entry.get("time", "")), reverse=True)
         return cls(tuple((str(entry.get("manager", "")), _read_fields(entry)) for entry in entries))
 

@@ -144,7 +144,10 @@ async def test_values_of_secrets_are_told_nowhere() -> None:
             "apps/a.yaml": config_map("a", f"y {FILLER}${{key}}"),
         }
         planned = await plan_in(world, changed)
+        with pytest.raises(GitOpsError, match=r"^\*\*\*/default/a dry-run failed: .*\*\*\*") as refused:
+            await plan_in(world, {"apps/a.yaml": "{apiVersion: example.org/v1, kind: '${key}', metadata: {name: a}}"})
 
+    assert "hunter2" not in str(refused.value)
     told = {str(one.ref): [str(difference) for difference in one.differences] for one in planned}
     assert told == {
         "Secret/default/s": ["data.password: *** -> ***"],

@@ -96,6 +96,12 @@ def test_a_value_is_muted_before_it_is_cut() -> None:
     assert one.old == "-" * 110 + "***"
 
 
+def test_a_name_is_muted_too() -> None:
+    (one,) = list_differences({"data": {}}, {"data": {"hunter2": 1}}, mute=lambda text: text.replace("hunter2", "***"))
+
+    assert str(one) == "data.***: + 1"
+
+
 def test_two_fields_that_are_written_alike_are_both_told() -> None:
     found = list_differences({"a.b": 1, "a": {"b": 1}}, {"a.b": 2, "a": {}})
 
