@@ -95,9 +95,10 @@ async def plan_folder(
     if built.left:
         raise ManifestInvalid(built.left)
     variables = await read_variables(cluster, wanted)
+    mute_variables, mute_plaintext = variables.make_mute(), built.plaintext.make_mute()
 
     def mute(text: str) -> str:
-        return built.plaintext.mute(variables.mute(text))
+        return mute_plaintext(mute_variables(text))
 
     objects = built.objects if variables.values is None else substitute_all(built.objects, variables.values).objects
     try:
