@@ -61,7 +61,7 @@ async def show_differences(differ: Differ, words: Sequence[str], how: Asking) ->
     if not asked:
         where = "" if how.all_namespaces else f" in {how.namespace} namespace"
         click.echo(f"No Kustomizations found{where}.", err=True)
-    reports = [report async for report in _show_each(differ, asked, how)]
+    reports = await _show_each(differ, asked, how.output)
     if how.output == "json":
         click.echo(json.dumps([_make_json(report) for report in reports], indent=2))
     compared = [report.comparison for report in reports if report.comparison is not None]
@@ -113,9 +113,7 @@ def complete(words: Sequence[str]) -> Sequence[str]:
     return [kind.SHORT_NAMES[0], *words]
 
 
-async def _show_each(
-    differ: Differ, asked: Sequence[tuple[ObjectRef, Manifest | None]], how: Asking
-) -> AsyncIterator[Report]:
+async def _show_each(differ: Differ, asked: Sequence[tuple[ObjectRef, Manifest | None]], output: str) -> list[Report]:
     """Compare each, and show it for people when it is its turn."""
     slots = asyncio.Semaphore(AT_ONCE)
 
@@ -125,10 +123,10 @@ async def _show_each(
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(compare(*one)) for one in asked]
-        for number, task in enumerate(tasks):
-            report = await task
-            _show(report, how.output, is_first=number == 0)
-            yield report
+        is_first = True
+        for task in tasks:
+            is_first = not _show(await task, output, is_first=is_first) and is_first
+    return [task.result() for task in tasks]
 
 
 async def _compare(differ: Differ, ref: ObjectRef, live: Manifest | None) -> Report:
@@ -142,16 +140,15 @@ async def _compare(differ: Differ, ref: ObjectRef, live: Manifest | None) -> Rep
         return Report(ref, trouble=f"it cannot be read: {error}")
 
 
-def _show(report: Report, output: str, *, is_first: bool) -> None:
+def _show(report: Report, output: str, *, is_first: bool) -> bool:
+    """Print a report for people, apart from those before it; returns whether there was anything to print."""
     if report.trouble:
         text = make_visible(report.trouble)
         click.echo(f"Error: {text if str(report.ref) in text else f'{report.ref}: {text}'}", err=True)
     lines = {"text": _write_text, "markdown": _write_markdown}.get(output, lambda _: iter(()))(report)
-    text = "\n".join(lines)
-    if text and not is_first:
-        click.echo()
-    if text:
-        click.echo(text)
+    if text := "\n".join(lines):
+        click.echo(text if is_first else f"\n{text}")
+    return bool(text)
 
 
 def _write_text(report: Report) -> Iterator[str]:

@@ -157,7 +157,8 @@ async def test_a_kustomization_that_cannot_be_compared_keeps_no_other_from_being
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     world = await begin()
-    await world.sync("nowhere", "./none")
+    await world.sync("absent", "./none")
+    await world.sync("prefixed", "./apps", namePrefix="other-")
     await world.sync("sourceless", "./apps", sourceRef={"kind": "GitRepository", "name": "none"})
     await world.sync("elsewhere", "./apps", kubeConfig={"secretRef": {"name": "there"}})
     async with world.running():
@@ -168,15 +169,25 @@ async def test_a_kustomization_that_cannot_be_compared_keeps_no_other_from_being
         whole = json.loads(capsys.readouterr().out)
         assert await compare(world, "ks/apps", "ks/none", output="markdown") == (0, 1)
 
-    assert told.out.startswith("Kustomization/default/apps at main@sha1:")
+    revision = whole[1]["revision"]
+    assert told.out.splitlines() == [
+        f"Kustomization/default/apps at {revision} (applied)",
+        "Plan: nothing to do, 2 unchanged.",
+        "",
+        f"Kustomization/default/prefixed at {revision} (applied)",
+        "Plan: nothing to do, 2 unchanged.",
+    ]
     assert told.err.splitlines() == [
+        f"Error: Kustomization/default/absent: kustomization path not found: none is not a folder of {revision}",
         "Error: Kustomization/default/elsewhere: the kubeconfig in Secret/default/there (value or value.yaml)"
         " is not there",
-        f"Error: Kustomization/default/nowhere: kustomization path not found: none is not a folder of"
-        f" {whole[0]['revision']}",
         'Error: Kustomization/default/sourceless: gitrepositories.source.toolkit.fluxcd.io "none" not found in default',
     ]
-    assert [sorted(one) for one in whole[1:]] == [["error", "kustomization"]] * 3
+    assert [one["kustomization"].rpartition("/")[2] for one in whole if "error" in one] == [
+        "absent",
+        "elsewhere",
+        "sourceless",
+    ]
     assert "### Kustomization/default/none\n\n    Kustomization/default/none not found\n" in capsys.readouterr().out
 
 
