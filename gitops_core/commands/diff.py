@@ -67,7 +67,8 @@ class Differ:
     """Attributes:
     platform: reads our own cluster, with the rights of whoever asks.
     cluster: the same, and is asked for dry-runs.
-    targets: opens other clusters, as the service does.
+    targets: opens clusters as the service does.
+    impersonates: ask our own cluster with the rights of spec.serviceAccountName.
     """
 
     platform: Platform
@@ -75,6 +76,7 @@ class Differ:
     folders: Folders
     builder: Builder
     targets: Targets
+    impersonates: bool = False
 
     async def compare(self, wanted: Kustomization) -> Comparison:
         """Compare what the source of `wanted` fetched with the cluster that it is applied to.
@@ -87,6 +89,7 @@ class Differ:
             raise StalledError(f"{wanted.ref} is being deleted: nothing of it is applied any more")
         kinds, platform = self.folders.kinds, self.platform
         refuse_unsupported(wanted, acts_on={NAMED_BY: kinds})
+        _refuse_stranger(wanted)
         source, artifact = await get_fetched(wanted, kinds, platform.objects, platform.policy)
         revision, applied = artifact.revision, wanted.status.last_applied_revision
         folder = await self._read_folder(wanted, source, revision)
@@ -107,7 +110,7 @@ class Differ:
 
     @asynccontextmanager
     async def _open(self, wanted: Kustomization) -> AsyncIterator[Applier]:
-        if wanted.spec.kube_config is None:
+        if wanted.spec.kube_config is None and not self.impersonates:
             yield make_applier(wanted, Unwritten(self.cluster), self.platform.clock)
             return
         async with self.targets.open(wanted) as applier:
@@ -125,6 +128,19 @@ class Differ:
         if ready is not None and ready.status == "False":
             notes.append(f"{source.ref} is not Ready, and may have fetched not the newest: {ready.message}")
         return tuple(notes)
+
+
+def _refuse_stranger(wanted: Kustomization) -> None:
+    """Raise StalledError where files of others would be sent to whatever server the Kustomization names.
+
+    Whoever asks may read all of them, and the service may have been told to let nobody name others' sources.
+    """
+    source, own = dependencies.get_source_name(wanted).key, wanted.metadata.namespace
+    if wanted.spec.kube_config is not None and source.namespace != own:
+        raise StalledError(
+            f"{wanted.ref} takes the files of namespace {source.namespace!r} to another cluster (spec.kubeConfig):"
+            " they are not sent there to compare; ask that one: sealoop plan -f FILE --checkout DIR --kubeconfig ITS"
+        )
 
 
 def find_drift(wanted: Kustomization, found: FolderPlan) -> Iterable[ObjectRef]:

@@ -25,9 +25,17 @@ Exit codes: 0 nothing would change, 3 something would, 1 a Kustomization would f
     "-n", "--namespace", metavar="NAME", help="Use this namespace. Default: the kubeconfig context's, or default."
 )
 @click.option("-A", "--all-namespaces", is_flag=True, help="Compare the Kustomizations of all namespaces.")
+@click.option(
+    "--impersonate", is_flag=True, help="Ask with the rights of spec.serviceAccountName, as the service does."
+)
 @click.option("-o", "--output", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
 def diff(
-    connection: Connection, words: Sequence[str], namespace: str | None, all_namespaces: bool, output: str
+    connection: Connection,
+    words: Sequence[str],
+    namespace: str | None,
+    all_namespaces: bool,
+    impersonate: bool,
+    output: str,
 ) -> None:
     """Show what the next reconciliation of Kustomizations would change in the cluster, and write nothing.
 
@@ -45,7 +53,7 @@ def diff(
 
         async with (
             opened(connection) as (cluster, usual),
-            open_differ(cluster, is_local=connection.local is not None) as differ,
+            open_differ(cluster, is_local=connection.local is not None, impersonates=impersonate) as differ,
         ):
             how = Asking(namespace or usual, all_namespaces, output)
             changes, failures = await show_differences(differ, words, how)

@@ -113,6 +113,7 @@ async def test_who_may_not_read_the_credentials_is_led_to_a_checkout_and_another
     plane.grant(f"system:serviceaccount:{place}:remote", ["*"], ["configmaps"], namespace=place)
     kubeconfig(around, "there", {"token": plane.service_account(place, "remote")})
     sync(around, url, "app", kubeConfig={"secretRef": {"name": "there"}}, suspend=True)
+    sync(around, url, "own", serviceAccountName="nobody", suspend=True)
     reader = plane.user("reader")
     for group, resources in (
         ("source.toolkit.fluxcd.io", ["gitrepositories"]),
@@ -125,6 +126,7 @@ async def test_who_may_not_read_the_credentials_is_led_to_a_checkout_and_another
             around.until(lambda: around.ready("gitrepository/app"), "the commit is fetched")
         refused = sealoop(around, "diff", "ks", "app", user=reader)
         there = sealoop(around, "diff", "ks/app")
+        mine, theirs = (sealoop(around, "diff", "own", *more) for more in ((), ("--impersonate",)))
 
         assert refused.returncode == 1
         assert 'cannot get resource "secrets"' in refused.stderr
@@ -132,5 +134,7 @@ async def test_who_may_not_read_the_credentials_is_led_to_a_checkout_and_another
         assert (there.returncode, there.stderr) == (3, "")
         assert there.stdout.splitlines()[0].endswith("(nothing applied yet)")
         assert f"+ ConfigMap/{place}/one created" in there.stdout
+        assert (mine.returncode, theirs.returncode) == (3, 1)
+        assert f'User "system:serviceaccount:{place}:nobody" cannot' in theirs.stderr
 
     await asyncio.to_thread(story)

@@ -192,6 +192,22 @@ async def test_a_kustomization_that_cannot_be_compared_keeps_no_other_from_being
 
 
 @in_virtual_time
+async def test_files_of_others_are_not_sent_to_a_server_that_a_tenant_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = await begin()
+    source = {"kind": "GitRepository", "name": "r", "namespace": "others"}
+    await world.sync("greedy", "./apps", sourceRef=source, kubeConfig={"secretRef": {"name": "mine"}}, suspend=True)
+    async with world.running():
+        await asyncio.sleep(5)
+        before = len(world.cluster.requests)
+        assert await compare(world, "greedy") == (0, 1)
+
+    assert [one for one in world.cluster.since(before) if "Secret" in one[1] or "GitRepository" in one[1]] == []
+    assert "takes the files of namespace 'others' to another cluster (spec.kubeConfig)" in capsys.readouterr().err
+
+
+@in_virtual_time
 async def test_what_keeps_it_from_happening_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     world = await begin()
     await world.sync("later", "./apps", namePrefix="later-", dependsOn=[{"name": "none"}, {"name": "apps"}])
