@@ -28,7 +28,7 @@ from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, w
 from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.plan import SyncPlan
-from gitops_core.domain.sync.predictions import CHANGES, Applied
+from gitops_core.domain.sync.predictions import CHANGES, Applied, Predictions
 from gitops_core.domain.sync.progress import (
     Identity,
     Lives,
@@ -243,6 +243,7 @@ class KustomizationReconciler:
                 applier.read(plan, memory.imprints) if memory and is_repeated else applier.try_out(plan)
             )
             await self._track(attempt, plan.tracked)
+            await self._compare(attempt, plan, predictions)
         except GitOpsError as error:  # what was applied before is remembered still
             attempt.fail_sync(error)
         return Progress(identity, plan, attempt.digest, fingerprint, attempt.began, predictions)
@@ -253,6 +254,35 @@ class KustomizationReconciler:
         attempt.set_inventory(refs)
         if {e.id for e in list_entries(before)} != {e.id for e in list_entries(attempt.status.inventory)}:
             await self.platform.statuses.write(attempt.wanted, attempt.status)
+
+    async def _compare(self, attempt: Attempt, plan: SyncPlan, predictions: Predictions) -> None:
+        """Find out whether others apply some of the objects too, as these are before the apply; warn of it once."""
+        everyone = await self.platform.objects.list(Kustomization)
+        kubeconfig = find_kubeconfig(attempt.wanted)
+        near = (other for other in everyone if find_kubeconfig(other) == kubeconfig)
+        others = {other.key: other for other in near if other.key != attempt.wanted.key}
+        claims = contests.find_shared((action.ref for action in plan.actions), others.values())
+        for key in tuple(claims):
+            if not contests.has_come_to_its_source(others[key], await self._find_artifact(others[key])):
+                del claims[key]
+        before, attempt.contested = attempt.contested, None
+        if not claims:
+            return
+        lives = {ref: predictions[ref].live for refs in claims.values() for ref in refs}
+        lives |= await attempt.applier.read_lives(ref for ref, live in lives.items() if live is None)
+        if found := contests.select_proven(claims, lives, before.message if before is not None else ""):
+            message = contests.tell_shared(found)
+            attempt.contested = Condition(type=CONTESTED, status="True", reason="AppliedByOthers", message=message)
+            if before is None or before.message != message:
+                attempt.warn("AppliedByOthers", message)
+
+    async def _find_artifact(self, other: Kustomization) -> Artifact | None:
+        """Return what the source of another Kustomization holds, or None when that is not known."""
+        name, key = dependencies.get_source_name(other)
+        if (kind := self.folders.kinds.get(name)) is None:
+            return None
+        source = await self.platform.objects.get(kind.type_, key)
+        return kind.find_artifact(source) if source is not None else None
 
     async def _go_on(self, attempt: Attempt, progress: Progress) -> Outcome:
         """Carry out stage after stage, as long as what each of them awaits has come."""
@@ -288,7 +318,6 @@ class KustomizationReconciler:
             there = {one.ref: one.live for one in applied if is_there(one.live, clock.now())}
             return progress.begin_waiting(refs, clock.monotonic()), there  # the others may be there a moment later
         await self._prune(attempt, progress.plan)
-        await self._compare(attempt, progress.plan)
         target, imprints = attempt.applier.target, {one.ref: one.imprint for one in progress.applied}
         self._memory[attempt.wanted.key] = _Memory(target, attempt.wanted.metadata.uid, progress.fingerprint, imprints)
         healthy = choose_targets(attempt.wanted, progress, attempt.applier.ownership)
@@ -336,31 +365,6 @@ class KustomizationReconciler:
             attempt.tell("Progressing", "\n".join(f"{ref} deleted" for ref in pruned.deleted))
         for kind, kept in group_by_kind(pruned.spared):
             attempt.warn(f"{kind}Kept", f"{kept} {NOT_DELETED}")
-
-    async def _compare(self, attempt: Attempt, plan: SyncPlan) -> None:
-        """Find out whether others apply some of the objects too, and warn of it once."""
-        everyone = await self.platform.objects.list(Kustomization)
-        kubeconfig = find_kubeconfig(attempt.wanted)
-        near = (other for other in everyone if find_kubeconfig(other) == kubeconfig)
-        others = {other.key: other for other in near if other.key != attempt.wanted.key}
-        found = contests.find_shared((action.ref for action in plan.actions), others.values())
-        for key in tuple(found):
-            if not contests.has_come_to_its_source(others[key], await self._find_artifact(others[key])):
-                del found[key]
-        before, attempt.contested = attempt.contested, None
-        if found:
-            message = contests.tell_shared(found)
-            attempt.contested = Condition(type=CONTESTED, status="True", reason="AppliedByOthers", message=message)
-            if before is None or before.message != message:
-                attempt.warn("AppliedByOthers", message)
-
-    async def _find_artifact(self, other: Kustomization) -> Artifact | None:
-        """Return what the source of another Kustomization holds, or None when that is not known."""
-        name, key = dependencies.get_source_name(other)
-        if (kind := self.folders.kinds.get(name)) is None:
-            return None
-        source = await self.platform.objects.get(kind.type_, key)
-        return kind.find_artifact(source) if source is not None else None
 
     # what is waited for
 
