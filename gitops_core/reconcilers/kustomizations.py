@@ -59,9 +59,9 @@ from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, group_by
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.explaining import find_causes
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.reconcilers.planning import list_entries, make_overlay, make_plan, parse_inventory
+from gitops_core.reconcilers.planning import list_entries, make_overlay, make_plan, sift_inventory
 from gitops_core.reconcilers.sources import NAMED_BY
-from gitops_core.reconcilers.targets import Targets
+from gitops_core.reconcilers.targets import KubeConfigMissing, Targets
 from gitops_core.reconcilers.variables import Variables, read_variables
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.loop.refusing import refuse_unsupported
@@ -415,15 +415,24 @@ class KustomizationReconciler:
     async def finalize(self, wanted: Kustomization) -> None:
         self._memory.pop(wanted.key, None)
         self._waits.pop(wanted.key, None)
-        refs = parse_inventory(wanted.status)
-        if wanted.spec.suspend or not refs or not _deletes(wanted):
+        refs, faults = sift_inventory(wanted.status)
+        if wanted.spec.suspend or not _deletes(wanted):
             return
-        if why := await self.targets.explain_loss(wanted):
-            text = f"the objects of the inventory are left: {why}"
-            self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
-            return  # the namespace may be going: whoever waited for what is gone would keep it
-        async with self.targets.open(wanted) as applier:
-            await self._delete_all(wanted, stages.sort_for_pruning(refs), applier)
+        if faults:  # they name nothing that could be waited for
+            self._tell_left(wanted, f"an entry of the inventory is left: {faults[0]}")
+        if not refs:
+            return
+        try:
+            if why := await self.targets.explain_loss(wanted):
+                self._tell_left(wanted, f"the objects of the inventory are left: {why}")
+                return  # the namespace may be going: whoever waited for what is gone would keep it
+            async with self.targets.open(wanted) as applier:
+                await self._delete_all(wanted, stages.sort_for_pruning(refs), applier)
+        except KubeConfigMissing as error:
+            self._tell_left(wanted, f"the objects of the inventory are left: {error}")
+
+    def _tell_left(self, wanted: Kustomization, text: str) -> None:
+        self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
 
     async def _delete_all(self, wanted: Kustomization, order: Sequence[ObjectRef], applier: Applier) -> None:
         pruned, metadata = await applier.prune(order), _about(wanted)
