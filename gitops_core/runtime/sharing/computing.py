@@ -124,6 +124,16 @@ class Inline:
 IN_PLACE = Inline()
 
 
+class Beside:
+    """Implements gitops_core.ports.Compute in the loop's own threads, on nobody's account: for who is trusted."""
+
+    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        return work(*args) if weight <= SMALL else await asyncio.to_thread(work, *args)
+
+
+BESIDE = Beside()
+
+
 class _Ended(BaseException):
     """Raised inside work that is to end. No `except Exception` on its way keeps it."""
 

@@ -193,9 +193,9 @@ async def test_a_deletion_reads_its_kubeconfig_once(is_there: bool) -> None:
 
     assert asked.count("Secret/elsewhere") == 1
     assert (left is None) == (not is_there)
-    assert [text for _, _, text in told if "are left" in text] == [
-        "the objects of the inventory are left: the kubeconfig in Secret/default/elsewhere (value or value.yaml) is not there"
-    ] * (not is_there)
+    why = "the kubeconfig in Secret/default/elsewhere (value or value.yaml) is not there"
+    left_behind = [text for _, _, text in told if "are left" in text]
+    assert left_behind == [f"the objects of the inventory are left: {why}"] * (not is_there)
 
 
 JOB = Kind("batch", "v1", "Job")

@@ -101,8 +101,8 @@ def test_the_clusters_own_roles_get_our_kinds_but_no_statuses() -> None:
     assert view["metadata"]["labels"] == {f"{prefix}{role}": "true" for role in ("view", "edit", "admin")}
     assert edit["metadata"]["labels"] == {f"{prefix}{role}": "true" for role in ("edit", "admin")}
     kinds = {(kind.KIND.group, kind.PLURAL) for kind in KINDS}
-    assert rules(view) == dict.fromkeys(kinds, {"get", "list", "watch"})
-    assert rules(edit) == dict.fromkeys(kinds, {"create", "update", "patch", "delete", "deletecollection"})
+    assert rules(view) == {kind: {"get", "list", "watch"} for kind in kinds}
+    assert rules(edit) == {kind: {"create", "update", "patch", "delete", "deletecollection"} for kind in kinds}
 
 
 def test_every_workload_that_guards_look_at_is_named() -> None:
