@@ -165,7 +165,7 @@ async def test_a_slot_that_came_while_its_build_was_cancelled_goes_to_the_next()
 async def test_no_slot_is_lost_or_given_twice(
     size: int, wanted: list[tuple[str, float, int]], cancelled: set[int]
 ) -> None:
-    builds = Builds(Slots(size))
+    builds = Builds(Slots(size, "builds"))
 
     async def later(owner: str, takes: float, begins: int) -> None:
         await asyncio.sleep(begins)
