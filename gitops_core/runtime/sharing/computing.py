@@ -114,6 +114,11 @@ def get_namespace_at_work() -> str:
     return (ACCOUNT.get() or Account()).owner
 
 
+def get_object_at_work() -> ObjectRef | None:
+    """Get the object on whose account this is; None outside of a reconciliation."""
+    return (ACCOUNT.get() or Account()).about
+
+
 class Inline:
     """Implements gitops_core.ports.Compute in place: for commands, and where time is virtual."""
 

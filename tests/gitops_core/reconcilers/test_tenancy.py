@@ -12,11 +12,14 @@ from gitops_core.api import Kustomization, Receiver
 from gitops_core.errors import Forbidden
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
+from gitops_core.runtime.authority.bounded import OutsideNamespace
 from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.policy import Policy
+from gitops_core.runtime.sharing.computing import on_account_of
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, Counted, World, condition, config_map
 from tests.simulation.loop import in_virtual_time
 
+KEY = ObjectKey("other", "gold")
 WHY = "--no-cross-namespace-refs keeps objects from naming those of other namespaces"
 
 
@@ -90,6 +93,33 @@ async def test_a_receiver_that_would_wake_another_namespace_is_refused_where_the
     message = f"Receiver/default/hook may not name GitRepository/other/r: {WHY}"
     assert condition(live, "Ready") == ("False", "AccessDenied", message)
     assert (live or {})["status"].get("webhookPath", "") == ""
+
+
+@pytest.mark.parametrize("operator", [Policy(), Policy(cross_namespace_references=False)], ids=["allowed", "forbidden"])
+@in_virtual_time
+async def test_reconcilers_are_given_a_cluster_that_reaches_no_secrets_of_other_namespaces(operator: Policy) -> None:
+    """Whatever one of them may take for a reference: nothing is to be right in twenty places."""
+    world = World(operator)
+    await world.begin({"apps/a.yaml": config_map("a")})
+    await world.local.create(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}, field_manager="t"
+    )
+    for kind in ("Secret", "ConfigMap", "ServiceAccount"):
+        metadata = {"name": "gold", "namespace": "other"}
+        await world.local.create({"apiVersion": "v1", "kind": kind, "metadata": metadata}, field_manager="t")
+    refused = []
+
+    async with world.running():
+        await asyncio.sleep(5)
+        (reconciler,) = (each.reconciler for each in world.controllers if each.kind is Kustomization)
+        for kind in ("Secret", "ConfigMap", "ServiceAccount"):
+            with on_account_of(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))):
+                try:
+                    assert await reconciler.platform.cluster.get(ObjectRef(Kind("", "v1", kind), KEY)) is not None
+                except OutsideNamespace:
+                    refused.append(kind)
+
+    assert refused == ([] if operator.cross_namespace_references else ["Secret", "ConfigMap", "ServiceAccount"])
 
 
 ODD = ["../x", ".", "a%2fb", "a:b", "system:admin", "A", "deployer ", " deployer", "deployer\n", "x" * 10_000]
