@@ -37,6 +37,7 @@ MODULES: dict[str, dict[str, str]] = {
         "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
         "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     },
+    "sops": {"sops": "github.com/getsops/sops/v3/cmd/sops"},
     "gitea": {"gitea": "code.gitea.io/gitea"},
     "flux": {"flux": "github.com/fluxcd/flux2/v2/cmd/flux"},
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
