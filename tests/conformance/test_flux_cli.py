@@ -64,7 +64,7 @@ class Said:
 
 def flux(place: Surroundings, command: str, code: int = 0) -> Said:
     """Call `flux COMMAND` in the namespace. Raises AssertionError unless it ends with `code`."""
-    called = [program("flux"), *shlex.split(command), "--namespace", place.namespace]
+    called = [str(program("flux")), *shlex.split(command), "--namespace", place.namespace]
     environment = clean_environment(place.folder, KUBECONFIG=str(place.plane.kubeconfig))
     done = subprocess.run(called, env=environment, text=True, capture_output=True, timeout=180)
     assert done.returncode == code, f"flux {command}: {done.returncode}\n{done.stdout}{done.stderr}"

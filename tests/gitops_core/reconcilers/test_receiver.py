@@ -89,7 +89,7 @@ async def test_a_new_path_is_told_once_in_flux_s_words() -> None:
 
 async def counted_events(world: World) -> dict[tuple[str, str, str], int]:
     page = await world.local.list(Query(EVENT), dict)
-    ours = [item for item in page.items if item["involvedObject"]["name"] == "hook"]
+    ours = [item for item in page.items if isinstance(item, dict) and item["involvedObject"]["name"] == "hook"]
     return {(item["type"], item["reason"], item["message"]): item["count"] for item in ours}
 
 
