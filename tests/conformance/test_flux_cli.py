@@ -10,7 +10,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,12 +18,14 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from sealoop.main import main
 from tests.conformance.stage import PASSWORD, USER, Repository, Stage
 from tests.journeys.surroundings import Surroundings, config_map, deployment
 from tests.journeys.surroundings import flux as make
 from tests.servers.aws import S3Server
-from tests.servers.programs import ROOT, clean_environment, program
+from tests.servers.programs import clean_environment, program
 
 ROLE = b"""
 apiVersion: rbac.authorization.k8s.io/v1
@@ -557,7 +558,5 @@ def read(folder: Path) -> dict[str, bytes]:
 
 
 def sealoop(command: str) -> None:
-    called = [sys.executable, "-m", "sealoop", *shlex.split(command)]
-    environment = clean_environment(Path("/nonexistent"), PYTHONPATH=str(ROOT))
-    done = subprocess.run(called, env=environment, text=True, capture_output=True, timeout=180)
-    assert done.returncode == 0, f"sealoop {command}: {done.returncode}\n{done.stdout}{done.stderr}"
+    done = CliRunner().invoke(main, shlex.split(command), prog_name="sealoop", env={"DOCKER_CONFIG": "/nonexistent"})
+    assert done.exit_code == 0, f"sealoop {command}: {done.output}"
