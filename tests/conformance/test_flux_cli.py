@@ -508,6 +508,53 @@ def test_a_diff_is_empty_until_something_differs(fleet: Fleet, tmp_path: Path) -
     assert f"Deployment/{namespace}/web" not in said.out
 
 
+RICH = {
+    "app/kustomization.yaml": b"""
+resources: [web.yaml, settings.yaml]
+configMapGenerator: [{name: generated, literals: ["color=${color}", "size=${size:=large}"]}]
+secretGenerator: [{name: token, literals: [token=t]}]
+replacements:
+  - source: {kind: ConfigMap, name: settings, fieldPath: data.level}
+    targets: [{select: {kind: Deployment}, fieldPaths: [spec.template.metadata.labels.level], options: {create: true}}]
+""",
+    "app/web.yaml": deployment("registry.example.org/web:1"),
+    "app/settings.yaml": config_map("settings", level="high", who="${who:-nobody}", url="http://${color}.example.org"),
+    "shared/kustomization.yaml": b"""
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+labels: [{pairs: {seen: "yes"}, includeSelectors: true}]
+""",
+}
+
+
+def test_what_flux_builds_of_overlays_is_what_was_applied(served: Stage, tmp_path: Path) -> None:
+    place, repository, checkout = served.place("rich"), served.repository("rich", RICH), write(tmp_path, RICH)
+    overlays = {
+        "namePrefix": "p-",
+        "nameSuffix": "-s",
+        "components": ["../shared"],
+        "images": [{"name": "registry.example.org/web", "newName": "registry.example.org/other", "newTag": "2"}],
+        "patches": [{"patch": "- {op: add, path: /spec/replicas, value: 3}", "target": {"kind": "Deployment"}}],
+        "commonMetadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
+        "postBuild": {"substitute": {"color": "blue"}},
+    }
+    folder = {
+        "sourceRef": {"kind": "GitRepository", "name": "app"},
+        "path": "./app",
+        "targetNamespace": place.namespace,
+    }
+    place.apply(
+        make("source", "GitRepository", "app", url=repository.url, interval="1h", ref={"branch": "main"}),
+        make("kustomize", "Kustomization", "app", interval="1h", prune=True, **folder, **overlays),
+    )
+    place.until(lambda: place.ready("kustomization/app"), "the folder is applied")
+
+    said = flux(place, f"diff kustomization app --path {checkout}/app --progress-bar=false")
+
+    assert said.out == ""
+    assert len(place.get("kustomization/app")["status"]["inventory"]["entries"]) == 4
+
+
 def test_status_history_and_variables_are_shown(served: Stage) -> None:
     place, _ = begin(served, "debugged")
     variables = '{"spec": {"postBuild": {"substitute": {"color": "blue"}}}}'
