@@ -67,10 +67,7 @@ def lint(paths: tuple[str, ...], exclude: tuple[str, ...], strict: bool, timeout
     if "-" in paths and len(paths) > 1:
         raise click.UsageError("- stands for standard input, and alone")
     try:
-        if "-" in paths:
-            found = look_at_text(click.get_binary_stream("stdin"))
-        else:
-            found = look(paths or (".",), exclude, timeout)
+        found = look_at_text(sys.stdin.buffer) if "-" in paths else look(paths or (".",), exclude, timeout)
     except GitOpsError as error:
         raise click.ClickException(make_visible(str(error))) from error
     sys.exit(_show(found, output, strict))

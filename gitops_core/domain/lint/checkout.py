@@ -10,7 +10,6 @@ Only reports are kept, so that a checkout may be larger than memory.
 from __future__ import annotations
 
 import hashlib
-import json
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,8 +29,6 @@ from gitops_core.domain.render.seals import is_readable
 MANIFESTS = (".yaml", ".yml", ".json")
 FLAT = (".env", ".ini", ".properties", ".conf")
 MAX_FILE = 16 << 20
-MAX_JSON = 2 << 20
-"""Of JSON that is no YAML: nothing counts its values."""
 MOST_NAMED = 5
 
 _NEVER = re.compile(r"\.sops\.ya?ml|\.(?:source|git)ignore|\.git(?:attributes|modules)|(?i:readme|licen[cs]e).*")
@@ -166,7 +163,7 @@ def _lint_contents(path: str, data: bytes, context: Context) -> tuple[list[_Seal
     if not is_manifest:
         return _lint_flat(path, data, bool(uses), demand)
     try:
-        documents = _read(data)
+        documents = [document for _, document in read_documents(data)]
     except Malformed as error:
         return [], _make_unparsed(path, data, error.line)
     objects = Objects(path, data, documents)
@@ -193,20 +190,6 @@ def _lint_contents(path: str, data: bytes, context: Context) -> tuple[list[_Seal
                 message = f"a patch of a Secret says its values, for everybody to read; {_make_hint(path, context)}"
                 found.append(Finding(path, lines.find(number, place), "error", "plain-secret", message))
     return sealed, found
-
-
-def _read(data: bytes) -> list[Any]:
-    """Read the documents. Raises Malformed."""
-    try:
-        return [document for _, document in read_documents(data)]
-    except Malformed:
-        if data.lstrip()[:1] not in (b"{", b"[") or len(data) > MAX_JSON:
-            raise
-        try:
-            return [json.loads(data)]  # with tabs it is no YAML
-        except (ValueError, RecursionError):
-            pass
-        raise
 
 
 def _make_unparsed(path: str, data: bytes, line: int) -> list[Finding]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -175,7 +175,7 @@ def _check(one: Any, place: tuple[str | int, ...]) -> Iterator[Fault]:
             yield Fault((*place, "age" if "age" in one else "key_groups"), "error", "age names what is no recipient")
 
 
-def _find_unknown(found: Mapping[str, Any], known: set[str], place: tuple[str | int, ...]) -> Iterator[Fault]:
+def _find_unknown(found: Mapping[str, Any], known: Set[str], place: tuple[str | int, ...]) -> Iterator[Fault]:
     for name in found:
         if name not in known and not name.startswith("x-"):
             yield Fault((*place, name), "error", f"sops knows no {name[:60]} here, and passes over it")
@@ -205,7 +205,8 @@ def _list_of_group(group: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
 
 
 def _list_named(one: Mapping[str, Any], field: str) -> Iterator[str]:
-    groups = [group for group in one.get("key_groups") or () if isinstance(group, dict)] or [one]
+    groups: list[Mapping[str, Any]] = [group for group in one.get("key_groups") or () if isinstance(group, dict)]
+    groups = groups or [one]
     yield from (entry for group in groups for entry in _split(group.get(field)) if isinstance(entry, str))
 
 

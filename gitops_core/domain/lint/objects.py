@@ -7,13 +7,7 @@ from typing import Any, NamedTuple
 
 from gitops_core.domain.lint.findings import Finding, Severity, is_allowed
 from gitops_core.domain.lint.lines import Lines
-from gitops_core.domain.render.encrypted import (
-    SEALED,
-    SEALED_IN_BASE64,
-    Block,
-    find_block,
-    is_left_encrypted,
-)
+from gitops_core.domain.render.encrypted import Block, find_block, is_left_encrypted, is_sealed
 from gitops_core.domain.render.seals import is_readable, list_plain, name_object
 
 Place = tuple[str | int, ...]
@@ -159,9 +153,7 @@ def _list_names(document: Any) -> Iterator[str]:
 
 
 def _is_encrypted(place: Place, value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    return value.startswith(SEALED) or ("data" in place[-2:-1] and value.startswith(SEALED_IN_BASE64))
+    return isinstance(value, str) and is_sealed("data" if place[-2:-1] == ("data",) else "", value)
 
 
 def _list_blocks(document: Any) -> Iterator[Place]:

@@ -319,12 +319,13 @@ def _holds_block(manifest: Manifest) -> bool:
             continue
         if not values.keys().isdisjoint(("sops_mac", "sops_version", "sops_lastmodified")):
             return True
-        if manifest["kind"] == "Secret" and any(_is_sealed(field, value) for value in values.values()):
+        if manifest["kind"] == "Secret" and any(is_sealed(field, value) for value in values.values()):
             return True
     return False
 
 
-def _is_sealed(field: str, value: Any) -> bool:
+def is_sealed(field: str, value: Any) -> bool:
+    """Tell whether SOPS encrypted a value of a Secret; in `data` it may have been put into base64 since."""
     text = str(value)
     return text.startswith(SEALED) or (field == "data" and text.startswith(SEALED_IN_BASE64))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gitops_core.domain.render.encrypted import Block, find_block, find_payloads, take_apart
+from gitops_core.domain.render.encrypted import Block, find_block, find_payloads, is_sealed, take_apart
 from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.meta import ObjectRef
 
@@ -86,7 +86,11 @@ def list_plain(document: Any, place: tuple[str | int, ...] = ()) -> Iterator[Pla
     sealed = {(one.field, one.key) for one in find_payloads(document)}
     fields = ((field, document.get(field)) for field in ("data", "stringData"))
     values = {(field, key): value for field, one in fields if isinstance(one, dict) for key, value in one.items()}
-    plain = tuple(where for where, value in values.items() if where not in sealed and is_readable(value))
+    plain = tuple(
+        where
+        for where, value in values.items()
+        if where not in sealed and is_readable(value) and not is_sealed(where[0], value)
+    )
     if plain:
         yield Plain(name_object(document), place, plain)
 
