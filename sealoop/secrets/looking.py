@@ -18,7 +18,8 @@ from typing import BinaryIO
 import click
 
 from gitops_core.adapters.git.commands import GitCommands
-from gitops_core.domain.lint.checkout import MAX_FILE, Context, Report, conclude, is_context, lint_file
+from gitops_core.domain.lint.checkout import MAX_FILE, Report, conclude, lint_file
+from gitops_core.domain.lint.context import Context, is_context
 from gitops_core.domain.lint.findings import Finding
 from gitops_core.domain.sources.ignore import parse_ignore_rules
 from gitops_core.errors import GitError

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning"]
@@ -40,7 +41,10 @@ ALLOW = "sealoop.dev/lint-allow"
 MOST_OF_A_RULE = 20
 """In one file."""
 
-_COMMENT = re.compile(rb"sealoop:allow[ \t]+([a-z-]+(?:[ \t]*,[ \t]*[a-z-]+)*)")
+MOST_ALLOWED = 1000
+"""Comments in one file; more are not read."""
+
+_COMMENT = re.compile(rb"sealoop:allow[ \t]+([a-z-]+(?:[ \t]{0,4},[ \t]{0,4}[a-z-]+){0,20})")
 _ALONE = re.compile(rb"[ \t]*(?:#|//|;|--|<!--)")
 
 
@@ -66,16 +70,18 @@ class Allowance(NamedTuple):
     rule: str
 
 
-def list_allowances(path: str, data: bytes) -> Iterator[Allowance]:
-    if b"sealoop:allow" not in data:
-        return
+def list_allowances(path: str, data: bytes) -> Iterable[Allowance]:
+    return islice(_list_allowances(path, data), MOST_ALLOWED) if b"sealoop:allow" in data else ()
+
+
+def _list_allowances(path: str, data: bytes) -> Iterator[Allowance]:
     waiting: list[Allowance] = []
     for number, line in enumerate(data.split(b"\n"), 1):
         match, is_alone = _COMMENT.search(line), _ALONE.match(line) is not None
         names = [name.strip().decode() for name in match[1].split(b",")] if match else []
         found = [Allowance(path, number, number, name) for name in names]
         if is_alone:
-            waiting += found
+            waiting += found[: MOST_ALLOWED - len(waiting)]
         else:
             yield from found
             yield from (one._replace(covered=number) for one in waiting)

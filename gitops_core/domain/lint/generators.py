@@ -16,16 +16,20 @@ It is read as far as it can be: whether kustomize takes it is the build's busine
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from gitops_core.domain.lint.findings import Finding
 from gitops_core.domain.lint.lines import Lines
 from gitops_core.domain.render.folders import NAMES
 from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.domain.render.seals import is_readable, list_plain
 
 Place = tuple[str | int, ...]
-PLUGINS = {"SecretGenerator": "secret", "ConfigMapGenerator": "configmap"}
+_CURE = "put it into a file that sops encrypts"
+_COMMENTS = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
+_CERTIFICATES = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]*-----END (?:TRUSTED )?CERTIFICATE-----")
 
 
 class Use(NamedTuple):
@@ -43,13 +47,11 @@ class Use(NamedTuple):
 
 
 class Readable(NamedTuple):
-    """A value that stands in a kustomization itself: in which document and line, and what it is."""
+    """A value that stands in a kustomization itself."""
 
-    document: int
-    place: Place
     line: int
     rule: str
-    what: str
+    message: str
 
 
 def is_kustomization(path: str) -> bool:
@@ -107,20 +109,20 @@ def find_readable(path: str, data: bytes) -> Iterator[Readable]:
     """Find the values of Secrets that stand in a kustomization, or in the configuration of a plug-in."""
     lines = Lines(data)
     for number, document in enumerate(_read(data)):
-        for place, generator in list_secret_generators(document, is_kustomization(path)):
+        for place, generator in _list_secret_generators(document, is_kustomization(path)):
             for where, text in _list_texts(generator.get("literals"), (*place, "literals")):
                 key, _, value = text.partition("=")
                 if is_readable(value.strip("'\"")):
-                    what = f"secretGenerator {generator.get('name', '')} says the value of {key}"
-                    yield Readable(number, where, lines.find(number, where), "plain-generator", what)
+                    message = f"a secretGenerator says the value of {key}, for everybody to read: {_CURE}"
+                    yield Readable(lines.find(number, where), "plain-generator", message)
         if is_kustomization(path):
             for where, inner, name in _find_in_patches(document):
-                line = lines.find_within(number, where, inner)
-                yield Readable(number, where, line, "plain-secret", f"a patch of {name} says its values")
+                message = f"a patch of {name} says its values, for everybody to read: {_CURE}"
+                yield Readable(lines.find_within(number, where, inner), "plain-secret", message)
 
 
-def list_secret_generators(document: Any, is_kustomization: bool) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    if is_kustomization:
+def _list_secret_generators(document: Any, is_in_kustomization: bool) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    if is_in_kustomization:
         yield from (found for found in _list_generators(document) if found[0][0] == "secretGenerator")
     elif _get(document, "kind") == "SecretGenerator" and _get(document, "apiVersion") == "builtin":
         yield (), document
@@ -161,6 +163,24 @@ def list_operations(document: Any) -> Iterator[Place]:
 
 def _list_values(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else [value]
+
+
+def check_uses(path: str, data: bytes, uses: Iterable[Use], *, is_encrypted: bool) -> Iterator[Finding]:
+    """Check what kustomizations do with a file; what is wrong with that stands in the kustomization."""
+    for use in uses:
+        if use.role == "configmap" and is_encrypted:
+            message = f"{path} is encrypted, and a ConfigMap is to hold it: that is refused; use a secretGenerator"
+            yield Finding(use.by, use.line, "error", "encrypted-configmap", message)
+        elif use.role == "secret" and not is_encrypted and _says_something(data):
+            message = f"{path} is put into a Secret, and can be read by everybody: sops encrypt -i {path}"
+            yield Finding(use.by, use.line, "error", "plain-generator", message)
+
+
+def _says_something(data: bytes) -> bool:
+    """Tell whether a file holds more than certificates, comments, and names without values."""
+    left = _COMMENTS.sub(b"", _CERTIFICATES.sub(b"", data))
+    lines = (line.strip().decode("utf-8", "replace") for line in left.splitlines())
+    return any(is_readable(line.partition("=")[2].strip() if "=" in line else line) for line in lines)
 
 
 def _get(document: Any, field: str) -> Any:

@@ -21,14 +21,14 @@ class Document(NamedTuple):
     Attributes:
         names: of its objects, where these can be read.
         leaves: some of what is encrypted in it, as it is written.
+        is_allowed: a copy of another one.
     """
 
-    number: int
     line: int
     block: Block
-    names: tuple[str, ...]
-    leaves: frozenset[str]
-    allowed: bool
+    names: tuple[str, ...] = ()
+    leaves: tuple[str, ...] = ()
+    is_allowed: bool = False
 
 
 class Objects:
@@ -38,9 +38,9 @@ class Objects:
         path: for findings.
     """
 
-    def __init__(self, path: str, data: bytes, documents: Sequence[Any]) -> None:
+    def __init__(self, path: str, lines: Lines, documents: Sequence[Any]) -> None:
         self.path, self.documents = path, documents
-        self._lines = Lines(data)
+        self._lines = lines
 
     def list_encrypted(self) -> Iterator[Document]:
         for number, document in enumerate(self.documents):
@@ -48,8 +48,8 @@ class Objects:
             if block is not None and not is_left_encrypted(document):
                 names = tuple(name for name in _list_names(document) if "ENC[" not in name)
                 leaves = [text for place, text in _walk(document) if place[0] != "sops" and _is_encrypted(place, text)]
-                line, allowed = self._lines.find(number), is_allowed(document, (), "copied")
-                yield Document(number, line, Block.of(block), names, frozenset(leaves[:LEAVES]), allowed)
+                allowed = is_allowed(document, (), "copied")
+                yield Document(self._lines.find(number), Block.of(block), names, tuple(leaves[:LEAVES]), allowed)
 
     def find(self, hint: str) -> Iterator[Finding]:
         """Find what is wrong.

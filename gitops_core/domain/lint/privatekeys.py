@@ -61,7 +61,7 @@ def _find_blocks(data: bytes) -> Iterator[tuple[int, str, bool]]:
     if b"PRIVATE KEY" not in data:
         return
     for match in _HEADER.finditer(data):
-        inside = data[match.end() : match.end() + WINDOW].partition(b"-----END")[0]
+        inside = data[match.end() : match.end() + WINDOW].partition(b"-----")[0]
         if _BODY.search(inside):
             name = NAMES[b"PRIVATE KEY BLOCK-----"] if match[2] else NAMES[b"PRIVATE KEY-----"]
             yield match.start(), name, b"ENCRYPTED" in match[1] or b"4,ENCRYPTED" in inside

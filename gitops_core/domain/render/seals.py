@@ -110,7 +110,7 @@ def is_readable(value: Any) -> bool:
 def name_object(document: Mapping[str, Any]) -> str:
     """Name an object that need not have a name, or anything else that is right: "Secret/prod/db", "Secret"."""
     try:
-        return str(ObjectRef.of(document))
+        return str(ObjectRef.of(document)).rstrip("/")
     except (KeyError, TypeError, ValueError, AttributeError):
         return str(document.get("kind", "an object"))
 

@@ -244,8 +244,8 @@ def test_a_copy_for_another_object_is_an_error_and_one_for_the_same_a_warning(ch
     assert (
         "error: b.yaml:1: Secret/shop/b holds what was encrypted for Secret/shop/a in a.yaml:1 [copied]" in shown.stdout
     )
-    assert "Secret/shop/e holds what was encrypted for Secret/shop/d in this file [copied]" in shown.stdout
-    assert "warning: c.yaml:1: Secret/shop/a stands in a.yaml:1 already, as it is here" in shown.stdout
+    assert "Secret/shop/e holds what was encrypted for Secret/shop/d in line 1 [copied]" in shown.stdout
+    assert "warning: c.yaml:1: Secret/shop/a stands in a.yaml:1 too: " in shown.stdout
 
 
 # what .sops.yaml says
