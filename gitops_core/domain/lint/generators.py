@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from gitops_core.domain.lint.findings import Finding
@@ -165,13 +165,14 @@ def _list_values(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else [value]
 
 
-def check_uses(path: str, data: bytes, uses: Iterable[Use], *, is_encrypted: bool) -> Iterator[Finding]:
+def check_uses(path: str, data: bytes, uses: Sequence[Use], *, is_encrypted: bool) -> Iterator[Finding]:
     """Check what kustomizations do with a file; what is wrong with that stands in the kustomization."""
+    is_plain = any(use.role == "secret" for use in uses) and not is_encrypted and _says_something(data)
     for use in uses:
         if use.role == "configmap" and is_encrypted:
             message = f"{path} is encrypted, and a ConfigMap is to hold it: that is refused; use a secretGenerator"
             yield Finding(use.by, use.line, "error", "encrypted-configmap", message)
-        elif use.role == "secret" and not is_encrypted and _says_something(data):
+        elif use.role == "secret" and is_plain:
             message = f"{path} is put into a Secret, and can be read by everybody: sops encrypt -i {path}"
             yield Finding(use.by, use.line, "error", "plain-generator", message)
 

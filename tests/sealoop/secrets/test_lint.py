@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sealoop.main import main
 from tests.sealoop.secrets.conftest import Checkout
+from tests.servers.programs import program
 
 VALUE = "hunter2-of-nobody"
 HIDDEN = base64.b64encode(VALUE.encode()).decode()
@@ -283,19 +284,12 @@ def test_a_file_that_is_for_others_than_its_rule_says_needs_updatekeys_and_is_cl
     assert linted() == ["error prod/a.yaml:1 recipients", "error prod/b.env:1 recipients"]
 
     (checkout.folder / "key").write_text(checkout.keys.identity)
+    environment = {"SOPS_AGE_KEY_FILE": str(checkout.folder / "key"), "HOME": str(checkout.folder)}
     for name in ("a.yaml", "b.env"):
-        command = [".tools", "updatekeys", "--yes", name]
-        command[0] = str(_sops())
-        environment = {"SOPS_AGE_KEY_FILE": str(checkout.folder / "key"), "HOME": str(checkout.folder)}
+        command = [str(program("sops")), "updatekeys", "--yes", name]
         subprocess.run(command, cwd=checkout.folder / "prod", env=environment, check=True, capture_output=True)
     (checkout.folder / "key").unlink()
     assert linted() == []
-
-
-def _sops() -> Path:
-    from tests.servers.programs import program
-
-    return program("sops")
 
 
 @pytest.mark.parametrize(
@@ -340,8 +334,12 @@ def make_pem(password: bytes = b"") -> str:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked).decode()
 
 
+def encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 def test_private_keys_are_errors_as_text_and_in_base64(checkout: Checkout) -> None:
-    pem, encode = make_pem(), lambda text: base64.b64encode(text.encode()).decode()
+    pem = make_pem()
     checkout.write(
         {
             "a.agekey": f"# created today\n{checkout.keys.identity}\n",
