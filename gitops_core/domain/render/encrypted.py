@@ -35,6 +35,7 @@ from gitops_core.meta import Manifest, ObjectRef
 Format = Literal["yaml", "json", "dotenv", "ini", "binary"]
 
 DECRYPT = "kustomize.toolkit.fluxcd.io/decrypt"
+_NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 SEALED, SEALED_IN_BASE64 = "ENC[AES256_GCM,", "RU5DW0FFUzI1Nl9HQ00s"
 MAX_ENCRYPTED = 5 * 1024 * 1024
 """Of one file, as in Flux."""
@@ -287,8 +288,9 @@ def find_payloads(manifest: Manifest) -> tuple[Payload, ...]:
 
 
 def _decode(value: Any) -> bytes:
+    """Decode base64, which may be broken into lines, as the API server does."""
     try:
-        return base64.b64decode(str(value), validate=True)
+        return base64.b64decode(str(value).translate(_NO_BREAKS), validate=True)
     except (binascii.Error, ValueError):
         return b""
 
@@ -326,7 +328,7 @@ def _holds_block(manifest: Manifest) -> bool:
 
 def is_sealed(field: str, value: Any) -> bool:
     """Tell whether SOPS encrypted a value of a Secret; in `data` it may have been put into base64 since."""
-    text = str(value)
+    text = str(value).lstrip()
     return text.startswith(SEALED) or (field == "data" and text.startswith(SEALED_IN_BASE64))
 
 
