@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 NAMES = {
@@ -25,6 +27,7 @@ BODY = 40
 """So many characters of base64 are a key; fewer are an example."""
 WINDOW = 1000
 
+_BLANKS = b" \t\r\n"
 _IDENTITY = re.compile(rb"AGE-SECRET-KEY-(?:PQ-)?1[02-9AC-HJ-NP-Z]{50,}")
 _HEADER = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,40})PRIVATE KEY( BLOCK)?-----")
 _BODY = re.compile(rb"[A-Za-z0-9+/]{%d}" % BODY)
@@ -42,14 +45,22 @@ class Key(NamedTuple):
 
 def find_private_keys(data: bytes) -> Iterator[Key]:
     """Find private keys, one a line, in order."""
-    found = sorted((*_find_identities(data), *_find_blocks(data), *_find_encoded(data)), key=lambda one: one[0])
-    line, before, last = 1, 0, 0
-    for place, name, is_locked in found:
+    found = sorted((*_find_identities(data), *_find_blocks(data)), key=lambda one: one[0])
+    keys = [Key(line, name, is_locked) for line, (_, name, is_locked) in zip(_count(data, found), found, strict=True)]
+    keys += _find_encoded(data)
+    first: dict[int, Key] = {}
+    for key in keys:
+        first.setdefault(key.line, key)
+    yield from sorted(first.values())
+
+
+def _count(data: bytes, found: Iterable[tuple[int, str, bool]]) -> Iterator[int]:
+    """Count lines up to each of the places."""
+    line, before = 1, 0
+    for place, _, _ in found:
         line += data.count(b"\n", before, place)
         before = place
-        if line != last:
-            yield Key(line, name, is_locked)
-        last = line
+        yield line
 
 
 def _find_identities(data: bytes) -> Iterator[tuple[int, str, bool]]:
@@ -67,13 +78,23 @@ def _find_blocks(data: bytes) -> Iterator[tuple[int, str, bool]]:
             yield match.start(), name, b"ENCRYPTED" in match[1] or b"4,ENCRYPTED" in inside
 
 
-def _find_encoded(data: bytes) -> Iterator[tuple[int, str, bool]]:
-    for name, needles in _ENCODED.items():
-        for needle in needles:
-            place = data.find(needle)
-            while place >= 0:
-                yield place, f"{NAMES[name]} in base64", False
-                place = data.find(needle, place + len(needle))
+def _find_encoded(data: bytes) -> Iterator[Key]:
+    """Find keys in base64, which may be broken into lines: it is searched without them."""
+    joined = data.translate(None, _BLANKS)
+    found = [
+        (place, name) for name, needles in _ENCODED.items() for needle in needles for place in _find_all(joined, needle)
+    ]
+    if not found:
+        return
+    ends = list(accumulate(len(line.translate(None, _BLANKS)) for line in data.split(b"\n")))
+    yield from (Key(bisect_right(ends, place) + 1, f"{NAMES[name]} in base64") for place, name in sorted(found))
+
+
+def _find_all(data: bytes, needle: bytes) -> Iterator[int]:
+    place = data.find(needle)
+    while place >= 0:
+        yield place
+        place = data.find(needle, place + len(needle))
 
 
 def _encode(text: bytes) -> tuple[bytes, ...]:

@@ -39,6 +39,18 @@ def test_a_key_is_found_in_base64_wherever_it_begins(key: bytes, before: bytes, 
     assert [one.line for one in find_private_keys(data)] == [2]
 
 
+@given(st.sampled_from(KEYS), st.integers(4, 80))
+def test_a_key_is_found_in_base64_that_is_broken_into_lines(key: bytes, width: int) -> None:
+    encoded = base64.b64encode(b"#" + key)
+    lines = [encoded[start : start + width] for start in range(0, len(encoded), width)]
+    data = b"data:\n  key: |\n    " + b"\r\n    ".join(lines)
+
+    found = [one.line for one in find_private_keys(data)]
+
+    assert found
+    assert 3 <= found[0] <= 2 + len(lines)
+
+
 @given(st.text(max_size=80))
 def test_what_holds_no_key_holds_none(text: str) -> None:
     assert list(find_private_keys(text.encode("utf-8", "replace") + NONE + base64.b64encode(NONE))) == []
