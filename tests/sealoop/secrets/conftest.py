@@ -48,7 +48,7 @@ class Checkout:
         """Encrypt a file in place, for the first person unless it is said; returns its text."""
         chosen = options or ("--encrypted-regex", "^(data|stringData)$")
         command = [
-            program("sops"),
+            str(program("sops")),
             "--encrypt",
             "--in-place",
             "--age",
