@@ -125,6 +125,7 @@ class Sops:
             _list_readable(environment) if may_connect else (),
             text,
             may_connect,
+            is_secret=True,
         )
         async with self._slots.taken(get_namespace_at_work()):
             try:

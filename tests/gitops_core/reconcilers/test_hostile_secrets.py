@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gitops_core.adapters import sandbox
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.sops import Sops, SopsUnavailable
@@ -23,7 +24,7 @@ from gitops_core.meta import FixedTree, Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.recent import Recent
 from gitops_core.reconcilers import decrypting
 from gitops_core.reconcilers.decrypting import Decrypter, Scan
-from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition
+from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition, config_map
 from tests.servers.sops import SECRET_FIELDS, AgeKey, encrypt
 from tests.simulation.loop import SeededChance, VirtualClock, in_virtual_time
 
@@ -118,6 +119,22 @@ async def test_a_script_that_names_a_version_of_sops_is_applied(lab: Lab) -> Non
         assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
         assert (await world.live(CONFIG_MAP, "a"))["data"] == {"install.sh": script}
         assert (await world.live(CONFIG_MAP, "v"))["data"] == {"values.yaml": values}
+
+
+@in_virtual_time
+async def test_without_a_folder_in_memory_nothing_decrypted_is_built_and_all_else_is(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_find_memory", lambda: None)
+    files = {"apps/kustomization.yaml": "resources: [a.yaml]\nnamePrefix: x-\n", "apps/a.yaml": lab.secret()}
+    other = {"other/kustomization.yaml": "resources: [a.yaml]\nnamePrefix: x-\n", "other/a.yaml": config_map("a")}
+    async with _decrypting(lab, {**files, **other}) as world:
+        await world.sync("other", "./other")
+        await asyncio.sleep(5)
+
+        assert "not written to a disk" in condition(await world.kustomization("apps"), "Ready")[2]
+        assert await world.live(SECRET, "x-db") is None
+        assert condition(await world.kustomization("other"), "Ready")[0] == "True"
 
 
 # what others lose by it
