@@ -23,7 +23,8 @@ _SPEAKS_OF_ONE = re.compile(rb"Secret|stringData|/data/")
 _MAY_HOLD = re.compile(rb"Secret|stringData|\bdata\b")
 _SHORT = {'"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _SHORT |= {"\v": "\\v"}
-_QUOTED = re.compile(r'["\\]')
+_SIMPLE = re.compile(r"[ !#-%'-;=?-\[\]-~]*")
+"""What is quoted everywhere as it is: ASCII but for \" & < > and the backslash."""
 SHORTEST = 3  # what is shorter is no secret, and would mute half a sentence
 MOST = 10_000
 MUTED = "***"
@@ -75,7 +76,10 @@ def _list_forms(value: str, most: int) -> Iterator[str]:
         stripped = piece.strip()
         if len(stripped) > most:
             continue
-        yield from (stripped, _quote(stripped))
+        yield stripped
+        if _SIMPLE.fullmatch(stripped):
+            continue
+        yield _quote(stripped)
         for once in {_escape(stripped), _escape_markup(_escape(stripped))}:
             yield from (once, _escape(once))  # twice: JSON in a text that is quoted
 
@@ -95,7 +99,7 @@ def _escape_markup(text: str) -> str:
 
 def _quote(text: str) -> str:
     """Write a text as Go's strconv.Quote does, without the quotes."""
-    return text if text.isprintable() and not _QUOTED.search(text) else "".join(map(_quote_character, text))
+    return "".join(map(_quote_character, text))
 
 
 def _quote_character(character: str) -> str:

@@ -277,12 +277,14 @@ def test_folders_of_services_that_were_killed_are_removed_at_once_and_those_of_t
     killed = Path(tempfile.mkdtemp(prefix=f"{sandbox.PREFIX}{os.getpid()}-", dir=place))
     (killed / "file").write_text("x")
 
-    remove_stale_folders()
+    try:
+        remove_stale_folders()
 
-    assert not killed.exists()
-    assert all(folder.exists() for folder in used)
-    living.stop()
-    thread.join()
+        assert not killed.exists()
+        assert all(folder.exists() for folder in used)
+    finally:
+        living.stop()
+        thread.join()
 
 
 def _run_until_stopped(program: Sandboxed) -> None:
