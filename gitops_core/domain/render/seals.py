@@ -26,12 +26,14 @@ class Sealed:
     Attributes:
         names: of the objects in it, where these can be read.
         is_opened: it may be opened: nobody wants it as it is, and it is not to be put into a ConfigMap.
+        is_left: somebody wants it as it is.
     """
 
     path: str
     names: tuple[str, ...]
     block: Block
     is_opened: bool = True
+    is_left: bool = False
 
     @property
     def told(self) -> str:
@@ -46,7 +48,9 @@ def find_sealed(path: str, data: bytes, *, is_shown: bool = False) -> Iterator[S
     """
     for piece in take_apart(data, path):
         if piece.block is not None:
-            yield Sealed(path, piece.names, piece.block, piece.format is not None and not is_shown)
+            yield Sealed(
+                path, piece.names, piece.block, piece.format is not None and not is_shown, piece.format is None
+            )
 
 
 def find_plain_secrets(path: str, data: bytes) -> Iterator[str]:
@@ -109,6 +113,21 @@ def explain_moved(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
         if owners[one.block.mac].names != one.names
     ]
     return _tell(found)
+
+
+def explain_left(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
+    """Explain which files are to be left encrypted that were opened before; "" when none is.
+
+    The annotation that says so is in no mac: whoever writes to the source can make ciphertext of a Secret by it.
+    """
+    opened = {place for one in before if one.is_opened for place in _list_places(one)}
+    return _tell(
+        [
+            f"{one.told} is left encrypted by an annotation, and was decrypted before"
+            for one in now
+            if one.is_left and not opened.isdisjoint(_list_places(one))
+        ]
+    )
 
 
 def _tell(found: list[str]) -> str:

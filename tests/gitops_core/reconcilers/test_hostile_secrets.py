@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from gitops_core.adapters import sandbox
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.sops import Sops, SopsUnavailable
+from gitops_core.api import Kustomization
 from gitops_core.domain.render.encrypted import Block, Format
 from gitops_core.domain.render.seals import find_sealed
 from gitops_core.domain.render.sopskeys import SopsKeys
@@ -119,6 +121,26 @@ async def test_a_script_that_names_a_version_of_sops_is_applied(lab: Lab) -> Non
         assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
         assert (await world.live(CONFIG_MAP, "a"))["data"] == {"install.sh": script}
         assert (await world.live(CONFIG_MAP, "v"))["data"] == {"values.yaml": values}
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+@in_virtual_time
+async def test_an_annotation_that_makes_ciphertext_of_a_secret_is_told_or_refused(lab: Lab, is_refused: bool) -> None:
+    sealed = lab.secret()
+    async with _decrypting(lab, {"apps/a.yaml": sealed}) as world:
+        if is_refused:
+            patch = {"metadata": {"annotations": {"sealoop.dev/sops-replay": "refuse"}}}
+            apps = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+            await world.local.patch(apps, patch, field_manager="test")
+        marked = 'name: db\n    annotations: {"kustomize.toolkit.fluxcd.io/decrypt": disabled}'
+        assert "name: db" in sealed
+        await world.commit_and_sync({"apps/a.yaml": sealed.replace("name: db", marked)})
+
+        reason = condition(await world.kustomization("apps"), "InsecureSecrets")[1]
+        assert reason == "LeftEncrypted"
+        assert condition(await world.kustomization("apps"), "Ready")[0] == ("False" if is_refused else "True")
+        value = b64decode((await world.live(SECRET, "db"))["data"]["password"]).decode()
+        assert (value == PASSWORD) is is_refused
 
 
 @in_virtual_time
