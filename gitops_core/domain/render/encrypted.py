@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -146,6 +147,7 @@ def take_apart(data: bytes, path: str = "") -> tuple[Piece, ...]:
     """
     if not may_be_encrypted(data):
         return ()
+    data = data.removeprefix(codecs.BOM_UTF8)  # SOPS takes it for a part of the first value
     if data.lstrip()[:1] == b"{" and (block := find_block(document := _read_json(data))):
         hint = get_hint(path)
         is_wrapped = document.keys() == {"data", "sops"} and not hint

@@ -113,6 +113,19 @@ def test_a_large_object_of_half_values_is_looked_through_in_linear_time(piece: s
     assert time.thread_time() - began < LONGEST
 
 
+def test_a_mark_of_the_byte_order_changes_neither_what_is_found_nor_its_format() -> None:
+    texts = {
+        "a.json": '{"a": "b", "sops": {"mac": "x"}}',
+        "a.env": f"A={SEALED}\nsops_version=1\n",
+        "a.yaml": "sops: {mac: x}",
+    }
+
+    for path, text in texts.items():
+        marked, plain = take_apart(f"\ufeff{text}".encode(), path), take_apart(text.encode(), path)
+        assert marked == plain
+        assert len(plain) == 1
+
+
 def test_documents_belong_together_that_have_the_same_block_however_it_is_written() -> None:
     text = b"a: 1\nsops: {mac: x, age: []}\n---\nplain: 1\n--- # third\nb: 2\nsops:\n  \"age\": []\n  mac: 'x'\n"
 
