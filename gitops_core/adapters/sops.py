@@ -33,9 +33,10 @@ TREE_BROKEN, MAC_BROKEN, MAC_MISSING, NO_KEY = 25, 51, 52, 128
 _ENVIRONMENT = {"PATH": "", "GOTRACEBACK": "none", "SOPS_DISABLE_VERSION_CHECK": "1", "GNUPGHOME": ".gnupg"}
 _NO_SERVICE = {"SOPS_HC_VAULT_ALLOWLIST": "none", "AWS_EC2_METADATA_DISABLED": "true"}
 _AMBIENT = re.compile(
-    r"AWS_(?:REGION|DEFAULT_REGION|ENDPOINT_URL(?:_\w+)?|CA_BUNDLE)|AWS_(?:ROLE_\w+|WEB_IDENTITY_TOKEN_FILE)"
-    r"|AWS_CONTAINER_\w+|GOOGLE_APPLICATION_CREDENTIALS|SOPS_GCP_KMS_\w+|AZURE_(?:AUTHORITY_HOST|FEDERATED_TOKEN_FILE)"
-    r"|AZURE_(?:TENANT|CLIENT)_ID|SSL_CERT_(?:FILE|DIR)|(?:HTTPS?|NO)_PROXY|(?:https?|no)_proxy"
+    r"AWS_(?:REGION|DEFAULT_REGION|ENDPOINT_URL(?:_\w+)?|CA_BUNDLE|ROLE_\w+|WEB_IDENTITY_TOKEN_FILE|CONTAINER_\w+)"
+    r"|AWS_(?:ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)|GOOGLE_(?:\w+_)?CREDENTIALS|GOOGLE_OAUTH_ACCESS_TOKEN"
+    r"|SOPS_GCP_KMS_\w+|AZURE_(?:AUTHORITY_HOST|FEDERATED_TOKEN_FILE|TENANT_ID|CLIENT_ID|CLIENT_SECRET)"
+    r"|SSL_CERT_(?:FILE|DIR)|(?:HTTPS?|NO)_PROXY|(?:https?|no)_proxy"
 )
 _PLACES = re.compile(
     r"AWS_(?:REGION|DEFAULT_REGION|ENDPOINT_URL(?:_\w+)?|CA_BUNDLE)|SOPS_GCP_KMS_\w+|SSL_\w+|.*(?i:proxy)"
@@ -51,7 +52,7 @@ _FOR_NETWORKS = (
 )
 _REASONS = (
     (re.compile(rb"api error (\w{1,60})"), "the key service answers {}"),
-    (re.compile(rb"Error (4\d\d|5\d\d)|Code: (4\d\d|5\d\d)"), "the key service answers {}"),
+    (re.compile(rb"\bError (4\d\d|5\d\d)|\bCode: (4\d\d|5\d\d)"), "the key service answers {}"),
     (re.compile(rb"code = (\w{1,40})"), "the key service answers {}"),
     (re.compile(rb"(connection refused|no such host|i/o timeout|deadline exceeded|certificate)"), "network: {}"),
     (re.compile(rb"does not allow|not in allow ?list|allowlist"), "the operator does not let its address be asked"),

@@ -228,7 +228,7 @@ class Kustomization(Resource):
     CONTROLLER: ClassVar[str] = "kustomize-controller"
     # an applied Kustomization would lose its finalizer to the field manager that applies objects
     MANAGER: ClassVar[str] = "gotk-kustomize-controller"
-    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("Healthy", "Contested")
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("Healthy", "Contested", "InsecureSecrets")
 
     spec: KustomizationSpec
     status: Annotated[KustomizationStatus, NOT_SEEN] = KustomizationStatus()

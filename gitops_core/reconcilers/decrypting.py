@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from gitops_core.api import Kustomization
-from gitops_core.domain.render.encrypted import Piece, begins_document, get_hint, list_values, take_apart
+from gitops_core.domain.render.encrypted import Piece, begins_document, get_hint, list_forms, list_values, take_apart
 from gitops_core.domain.render.muting import mute_values
 from gitops_core.domain.render.seals import Sealed, find_plain_secrets, find_sealed
 from gitops_core.domain.render.sopskeys import KeyInvalid, SopsKeys, parse_keys
@@ -307,7 +307,7 @@ def _put_together(pieces: Sequence[Piece], texts: Sequence[bytes], is_altered: b
         for piece, text in zip(pieces, texts, strict=True)
         for value in (list_values(piece.text, text, piece.format) if piece.format is not None else ())
     )
-    quoted = "\0".join(dict.fromkeys(values)).encode("utf-8", "replace")
+    quoted = "\0".join(dict.fromkeys(form for value in values for form in list_forms(value))).encode("utf-8", "replace")
     return Opened(Sensitive(_join(texts)), Sensitive(quoted), is_altered)
 
 

@@ -39,6 +39,7 @@ Format = Literal["yaml", "json", "dotenv", "ini", "binary"]
 
 DECRYPT = "kustomize.toolkit.fluxcd.io/decrypt"
 SEALED = b"ENC[AES256_GCM,"
+_NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 MAX_ENCRYPTED = 5 * 1024 * 1024
 """Of one file, as in Flux."""
 NOTHING_TO_FIND = b"sops"
@@ -46,6 +47,7 @@ NOTHING_TO_FIND = b"sops"
 _DOCUMENT = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _INI = re.compile(rb"^\[sops\][ \t\r]*$", re.MULTILINE)
 _DOTENV = re.compile(rb"^sops_(?:mac|version|lastmodified)=", re.MULTILINE)
+_MAC = re.compile(rb"^(?:sops_)?mac[ \t]*=", re.MULTILINE)
 _NAMES = {"age": "recipient", "pgp": "fp", "kms": "arn", "gcp_kms": "resource_id", "hc_vault": "vault_address"}
 _NAMES |= {"azure_kv": "vault_url", "hckms": "key_id"}
 _VARIABLE = re.compile(r"[${}]+")
@@ -153,12 +155,17 @@ def take_apart(data: bytes, path: str = "") -> tuple[Piece, ...]:
         is_wrapped = document.keys() == {"data", "sops"} and not hint
         format_: Format = "binary" if is_wrapped else "yaml" if hint == "yaml" else "json"
         return (Piece(data, None if is_left_encrypted(document) else format_, Block.of(block), _name(document)),)
-    if SEALED in data and _INI.search(data):
+    if _INI.search(data) and _has_sign(data):
         return (Piece(data, "ini", Block.of(dict(_read_pairs(data[_find(_INI, data) :], b"")))),)
-    if SEALED in data and _DOTENV.search(data):
+    if _DOTENV.search(data) and _has_sign(data):
         return (Piece(data, "dotenv", Block.of(dict(_read_pairs(data, b"sops_")))),)
     pieces = tuple(_take_documents_apart(data))
     return pieces if any(piece.block for piece in pieces) else ()
+
+
+def _has_sign(data: bytes) -> bool:
+    """Tell whether there is a mac, or a value: a line that names a version of SOPS may be one of a script."""
+    return b"ENC[" in data or _MAC.search(data) is not None
 
 
 def get_hint(path: str) -> Literal["yaml", "json", ""]:
@@ -288,10 +295,9 @@ def find_payloads(manifest: Manifest) -> tuple[Payload, ...]:
 
 
 def _decode(value: Any) -> bytes:
+    """Decode base64, which may be broken into lines, as the API server does."""
     try:
-        return base64.b64decode(
-            re.sub(r"[\r\n]", "", str(value)), validate=True
-        )  # the API server passes over these too
+        return base64.b64decode(str(value).translate(_NO_BREAKS), validate=True)
     except (binascii.Error, ValueError):
         return b""
 
@@ -323,9 +329,14 @@ def _holds_values(manifest: Manifest) -> bool:
     """
     if _find_value(msgspec.json.encode(manifest)):
         return True
-    field = _ENCODED.get(manifest["kind"]) if manifest.get("apiVersion") == "v1" else None
-    values = manifest.get(field) if field else None
-    return isinstance(values, dict) and any(_find_value(_decode(value)) for value in values.values())
+    if manifest["kind"] not in _ENCODED or manifest.get("apiVersion") != "v1":
+        return False
+    encoded = manifest.get(_ENCODED[manifest["kind"]])
+    if isinstance(encoded, dict) and any(_find_value(_decode(value)) for value in encoded.values()):
+        return True
+    lines = {"sops_mac", "sops_version", "sops_lastmodified"} if manifest["kind"] == "Secret" else {"sops_mac"}
+    fields = (manifest.get(field) for field in ("data", "stringData"))
+    return any(isinstance(values, dict) and not lines.isdisjoint(values) for values in fields)
 
 
 def _find_value(data: bytes) -> bool:
@@ -337,10 +348,9 @@ def list_values(before: bytes, after: bytes, format_: Format) -> tuple[str, ...]
     if format_ in ("dotenv", "ini"):
         known = set(before.decode("utf-8", "replace").splitlines())
         lines = [line for line in after.decode("utf-8", "replace").splitlines() if line not in known]
-        values = (value for line in lines for value in (line, line.partition("=")[2].strip()))
-        return tuple(form for value in values for form in _list_forms(value))
+        return tuple(value for line in lines for value in (line, line.partition("=")[2].strip()))
     if format_ == "binary":
-        return tuple(_list_forms(after.decode("utf-8", "replace")))
+        return (after.decode("utf-8", "replace"),)
     try:
         sealed, opened = ([document for _, document in read_documents(text)] for text in (before, after))
     except Malformed:
@@ -357,10 +367,10 @@ def _list_changed(before: Any, after: Any) -> Iterator[str]:
         for number, value in enumerate(after):
             yield from _list_changed(old[number] if number < len(old) else None, value)
     elif after != before and after is not None and not isinstance(after, bool):
-        yield from _list_forms(str(after))
+        yield str(after)
 
 
-def _list_forms(value: str) -> Iterator[str]:
+def list_forms(value: str) -> Iterator[str]:
     """Yield a value, what it stands for in `data` of a Secret, and what is left of it when variables are replaced."""
     yield value
     yield _decode(value).decode("utf-8", "replace")

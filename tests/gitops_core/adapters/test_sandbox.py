@@ -272,8 +272,9 @@ def test_folders_of_services_that_were_killed_are_removed_at_once_and_those_of_t
     thread = threading.Thread(target=_run_until_stopped, args=(living,))
     thread.start()
     place = Path(sandbox.MEMORY)
-    while not (used := {*place.glob(f"{sandbox.PREFIX}{os.getpid()}-*")}):
+    while living._process is None:  # its folder is locked when it begins
         time.sleep(0.01)
+    used = {*place.glob(f"{sandbox.PREFIX}{os.getpid()}-*")}
     killed = Path(tempfile.mkdtemp(prefix=f"{sandbox.PREFIX}{os.getpid()}-", dir=place))
     (killed / "file").write_text("x")
 
@@ -281,6 +282,7 @@ def test_folders_of_services_that_were_killed_are_removed_at_once_and_those_of_t
         remove_stale_folders()
 
         assert not killed.exists()
+        assert used
         assert all(folder.exists() for folder in used)
     finally:
         living.stop()

@@ -18,7 +18,7 @@ from gitops_core.adapters.sops import Sops
 from gitops_core.api import KINDS, GitRepository, Kustomization
 from gitops_core.errors import ClusterError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Cluster, Git, Query
+from gitops_core.ports import Cluster, Decryptor, Git, Query
 from gitops_core.reconcilers.sources import SourceKinds
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.metrics import Metrics
@@ -105,6 +105,8 @@ class World:
         self.git = FakeGit()
         self.metrics = Metrics(CollectorRegistry())
         self.sources = component.Sources.get_kinds
+        self.renderer = Kustomize()
+        self.decryptor: Decryptor = Sops()
 
     @property
     def repository(self) -> FakeRepository:
@@ -154,7 +156,7 @@ class World:
 
     def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
         self.controllers = component.make_controllers(
-            platform, Kustomize(), Sops(), SandboxedExpressions(), self.sources
+            platform, self.renderer, self.decryptor, SandboxedExpressions(), self.sources
         )
         return self.controllers
 
