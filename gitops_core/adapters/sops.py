@@ -32,6 +32,12 @@ TREE_BROKEN, MAC_BROKEN, MAC_MISSING, NO_KEY = 25, 51, 52, 128
 
 _ENVIRONMENT = {"PATH": "", "GOTRACEBACK": "none", "SOPS_DISABLE_VERSION_CHECK": "1", "GNUPGHOME": ".gnupg"}
 _NO_SERVICE = {"SOPS_HC_VAULT_ALLOWLIST": "none", "AWS_EC2_METADATA_DISABLED": "true"}
+_NOT_OURS = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent/credentials",
+}
+"""Keeps clients from asking this machine's metadata servers, whatever other key service a file names."""
 _AMBIENT = re.compile(
     r"AWS_(?:REGION|DEFAULT_REGION|ENDPOINT_URL(?:_\w+)?|CA_BUNDLE|ROLE_\w+|WEB_IDENTITY_TOKEN_FILE|CONTAINER_\w+)"
     r"|AWS_(?:ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)|GOOGLE_(?:\w+_)?CREDENTIALS|GOOGLE_OAUTH_ACCESS_TOKEN"
@@ -144,7 +150,7 @@ class Sops:
         own = {name: value for name, value in self._own.items() if pattern.fullmatch(name)}
         given = {name: value.reveal_text() for name, value in keys.environment.items()}
         vaults = {"SOPS_HC_VAULT_ALLOWLIST": self._vaults if "VAULT_TOKEN" in given else "none"}
-        hidden = {} if pattern is _AMBIENT else {"AWS_EC2_METADATA_DISABLED": "true"}
+        hidden = {} if pattern is _AMBIENT else _NOT_OURS
         return {**own, **_ENVIRONMENT, **hidden, **vaults, **given}
 
     def _locate(self) -> str:
