@@ -80,6 +80,7 @@ class Sops:
         *,
         limits: Limits = LIMITS,
         at_once: int = 2,
+        asking_at_once: int = 8,
         vault_addresses: Iterable[str] = ("all",),
         confinement: Confinement | None = None,
         environment: Mapping[str, str] | None = None,
@@ -89,13 +90,14 @@ class Sops:
             program: the sops binary; "" looks on PATH and in .tools/bin of the working directory.
             limits: what one file may take.
             at_once: how many processes run at the same time, shared by namespace.
+            asking_at_once: how many more ask key services, which may answer slowly or never.
             vault_addresses: which Vaults may be asked, by what their addresses begin with.
             confinement: what the program is kept from; None for all that this machine can.
             environment: where key services are, and as whom this process asks them; ours by default.
         """
         self._program = program
         self._limits = limits
-        self._slots = Slots(at_once)
+        self._slots, self._asking = Slots(at_once), Slots(asking_at_once)
         self._vaults = ",".join(vault_addresses) or "none"
         self._confinement = confinement or Confinement.of_this_machine()
         self._own = dict(os.environ) if environment is None else environment
@@ -134,7 +136,8 @@ class Sops:
             may_connect,
             is_secret=True,
         )
-        async with self._slots.taken(get_namespace_at_work()):
+        slots = self._asking if may_connect else self._slots
+        async with slots.taken(get_namespace_at_work()):
             try:
                 return await program.run_beside()
             except OSError as error:

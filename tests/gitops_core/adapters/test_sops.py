@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.server
 import json
@@ -360,3 +361,27 @@ async def test_who_brings_credentials_of_one_service_asks_no_other_with_those_of
     assert found["AZURE_TOKEN_CREDENTIALS"].strip("'") == "EnvironmentCredential"
     assert found["GOOGLE_APPLICATION_CREDENTIALS"].strip("'") == "/nonexistent/credentials"
     assert not {"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"} & found.keys()
+
+
+async def test_a_key_service_that_hangs_keeps_nobody_from_what_a_key_at_hand_opens(tmp_path: Path) -> None:
+    program = tmp_path / "sops"
+    program.write_text(
+        '#!/bin/sh\n[ -n "$SOPS_AGE_KEY" ] && exit 0\n[ -n "$VAULT_TOKEN" ] || exit 128\nwhile :; do :; done\n'
+    )
+    program.chmod(0o755)
+    sops = Sops(str(program), at_once=1)
+    asked = Block((Recipient("hc_vault", "http://127.0.0.1:1"),), "", "m", True)
+    hanging = asyncio.create_task(
+        sops.decrypt(b"x", "yaml", asked, SopsKeys(environment={"VAULT_TOKEN": Sensitive("t")}))
+    )
+    try:
+        while not sops._asking._running:
+            assert not hanging.done()
+            await asyncio.sleep(0.01)
+
+        at_hand = Block((Recipient("age", "age1x"),), "", "m", True)
+        assert await sops.decrypt(b"x", "yaml", at_hand, SopsKeys(Sensitive("AGE-SECRET-KEY-1X"))) == b""
+        assert not hanging.done()
+    finally:
+        hanging.cancel()
+        await asyncio.wait({hanging})
