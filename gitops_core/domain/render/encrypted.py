@@ -23,7 +23,7 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
-import json
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from gitops_core.decoding import decode_json
 from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.meta import Manifest, ObjectRef
 
@@ -110,12 +111,15 @@ class Piece:
 
     Attributes:
         names: of the objects in it, where it is YAML and these are not encrypted.
+        digest: of all that the block is about, however it is written. The mac stands for the values alone: not for the
+            names of fields, nor for where one value ends and the next begins.
     """
 
     text: bytes
     format: Format | None = None
     block: Block | None = None
     names: tuple[str, ...] = ()
+    digest: bytes = b""
 
 
 def may_be_encrypted(data: bytes) -> bool:
@@ -154,11 +158,16 @@ def take_apart(data: bytes, path: str = "") -> tuple[Piece, ...]:
         hint = get_hint(path)
         is_wrapped = document.keys() == {"data", "sops"} and not hint
         format_: Format = "binary" if is_wrapped else "yaml" if hint == "yaml" else "json"
-        return (Piece(data, None if is_left_encrypted(document) else format_, Block.of(block), _name(document)),)
+        told = None if is_left_encrypted(document) else format_
+        return (Piece(data, told, Block.of(block), _name(document), _digest([document])),)
     if _INI.search(data) and _has_sign(data):
-        return (Piece(data, "ini", Block.of(dict(_read_pairs(data[_find(_INI, data) :], b"")))),)
+        start = _find(_INI, data)
+        return (
+            Piece(data, "ini", Block.of(dict(_read_pairs(data[start:], b""))), digest=_digest(data[:start].split())),
+        )
     if _DOTENV.search(data) and _has_sign(data):
-        return (Piece(data, "dotenv", Block.of(dict(_read_pairs(data, b"sops_")))),)
+        lines = [line for line in data.splitlines() if not line.startswith(b"sops_")]
+        return (Piece(data, "dotenv", Block.of(dict(_read_pairs(data, b"sops_"))), digest=_digest(lines)),)
     pieces = tuple(_take_documents_apart(data))
     return pieces if any(piece.block for piece in pieces) else ()
 
@@ -189,7 +198,17 @@ def _take_documents_apart(data: bytes) -> Iterator[Piece]:
             yield Piece(text, None, Block.of(left) if left else None, _name(document))
         elif number == same[0]:
             names = [name for one in same for name in _name(found[one])]
-            yield Piece(b"".join(texts[one] for one in same), "yaml", Block.of(block), tuple(names))
+            together = b"".join(texts[one] for one in same)
+            yield Piece(together, "yaml", Block.of(block), tuple(names), _digest([found[one] for one in same]))
+
+
+def _digest(parts: Sequence[Any]) -> bytes:
+    """Digest what a block is about, but for the block itself, which `sops updatekeys` changes."""
+    about = [
+        {name: value for name, value in part.items() if name != "sops"} if isinstance(part, dict) else part
+        for part in parts
+    ]
+    return hashlib.sha256(repr(about).encode("utf-8", "backslashreplace")).digest()
 
 
 def _split(data: bytes) -> list[bytes]:
@@ -216,8 +235,8 @@ def _read_document(text: bytes) -> Any:
 
 def _read_json(data: bytes) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        return decode_json(data)
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 

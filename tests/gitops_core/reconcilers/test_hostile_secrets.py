@@ -143,6 +143,31 @@ async def test_an_annotation_that_makes_ciphertext_of_a_secret_is_told_or_refuse
         assert (value == PASSWORD) is is_refused
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("immutable: false", "notimmutable: false"),
+        ("type: Opaque", "type: Opa\nother: que"),
+        ("type: Opaque", "type: Opaque\nautomountServiceAccountToken: null"),
+        ("    name: db", '    name: db\n    labels: {"kustomize.toolkit.fluxcd.io/prune": ""}'),
+    ],
+    ids=["another name", "split", "a null", "an empty text"],
+)
+@in_virtual_time
+async def test_what_a_mac_does_not_cover_is_compared_with_what_was_applied_before(lab: Lab, old: str, new: str) -> None:
+    sealed = lab.secret(type="Opaque", immutable=False)
+    assert old in sealed
+    async with _decrypting(lab, {"apps/a.yaml": sealed}) as world:
+        patch = {"metadata": {"annotations": {"sealoop.dev/sops-replay": "refuse"}}}
+        apps = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+        await world.local.patch(apps, patch, field_manager="test")
+        await world.commit_and_sync({"apps/a.yaml": f"# a comment is no change\n{sealed}"})
+        assert condition(await world.kustomization("apps"), "InsecureSecrets") == ("", "", "")
+        await world.commit_and_sync({"apps/a.yaml": sealed.replace(old, new)})
+
+        assert condition(await world.kustomization("apps"), "Ready")[:2] == ("False", "EditedSecrets")
+
+
 @in_virtual_time
 async def test_without_a_folder_in_memory_nothing_decrypted_is_built_and_all_else_is(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
