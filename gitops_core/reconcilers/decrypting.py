@@ -35,7 +35,7 @@ from gitops_core.runtime.sharing.flights import Flights
 
 KEPT_TEXTS = 64 * 2**20
 KEPT_SCANS = 16 * 2**20
-ENTRY_WEIGHT = 512
+ENTRY_WEIGHT, TEXT_WEIGHT = 512, 64
 AT_ONCE = 2
 STRETCH = 100
 """Files, after which others have their turn although nothing is waited for."""
@@ -199,7 +199,7 @@ class Decrypter:
         if (known := self._scans.get(asked)) is None:
             used = await self.renderer.find_files(tree, overlay, path)
             known = await self.compute.run(READING, _scan, tree, used)
-            weight = sum(ENTRY_WEIGHT + len(one.path) for one in known.sealed) + sum(map(len, known.plain))
+            weight = sum(_weigh(one) for one in known.sealed) + sum(map(len, known.plain))
             self._scans.put(asked, known, ENTRY_WEIGHT + weight)
         return known
 
@@ -309,6 +309,11 @@ def _put_together(pieces: Sequence[Piece], texts: Sequence[bytes], is_altered: b
     )
     quoted = "\0".join(dict.fromkeys(form for value in values for form in list_forms(value))).encode("utf-8", "replace")
     return Opened(Sensitive(_join(texts)), Sensitive(quoted), is_altered)
+
+
+def _weigh(one: Sealed) -> int:
+    texts = (one.path, one.block.mac, one.block.modified, *one.names, *(name for _, name in one.block.recipients))
+    return ENTRY_WEIGHT + sum(TEXT_WEIGHT + len(text) for text in texts)
 
 
 def _scan(tree: Tree, used: UsedFiles) -> Scan:

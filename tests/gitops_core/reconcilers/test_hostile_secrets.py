@@ -23,6 +23,7 @@ from gitops_core.domain.render.seals import find_sealed
 from gitops_core.domain.render.sopskeys import SopsKeys
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import FixedTree, Kind, ObjectKey, ObjectRef, Sensitive
+from gitops_core.ports import Overlay
 from gitops_core.recent import Recent
 from gitops_core.reconcilers import decrypting
 from gitops_core.reconcilers.decrypting import Decrypter, Scan
@@ -271,6 +272,17 @@ async def test_what_is_kept_weighs_what_it_takes_and_not_what_its_file_is_long()
     await decrypter.open_files(tree, scan, SopsKeys())
 
     assert len(decrypter._texts) == 1
+
+
+async def test_a_scan_of_a_file_that_names_thousands_weighs_them_all() -> None:
+    items = "".join(f"- {{apiVersion: v1, kind: Secret, metadata: {{name: {'n' * 60}{n}}}}}\n" for n in range(1000))
+    tree = FixedTree("t", {"apps/a.yaml": f"kind: List\nsops: {{mac: x}}\nitems:\n{items}".encode()})
+    decrypter = _make_decrypter(Growing())
+
+    (sealed,) = (await decrypter.scan(tree, Overlay(), "apps")).sealed
+
+    assert len(sealed.names) == 1000
+    assert decrypter._scans.weight > sum(map(len, sealed.names))
 
 
 async def test_a_text_is_what_its_name_says_though_another_of_the_same_contents_was_opened_before(lab: Lab) -> None:
