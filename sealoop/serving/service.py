@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -198,7 +197,7 @@ def prepare_for_builds() -> None:
     """Say what keeps builds from all but their own files, and remove what a killed service left of its builds."""
     by = Confinement.of_this_machine()
     log.log(logging.INFO if by.is_complete else logging.WARNING, "builds are confined", extra={"by": by.described})
-    remove_stale_folders(time.time())
+    remove_stale_folders()
 
 
 async def end(task: asyncio.Task[None]) -> None:
