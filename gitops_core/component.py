@@ -18,7 +18,7 @@ from gitops_core.domain.sync.dependencies import get_source_name, list_dependenc
 from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
 from gitops_core.domain.sync.targets import find_kubeconfig
-from gitops_core.meta import ObjectKey, ObjectRef, Resource
+from gitops_core.meta import SERVICE_ACCOUNT, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import (
     Clock,
     Cluster,
@@ -54,7 +54,7 @@ from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.remotes.credentials import SECRET, list_secrets
-from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, list_named_for_access
+from gitops_core.runtime.remotes.registries import list_named_for_access
 from gitops_core.runtime.routes import Route
 
 WATCHED = "reconcile.fluxcd.io/watch=Enabled"

@@ -139,6 +139,14 @@ class ApiResource(NamedTuple):
     categories: tuple[str, ...] = ()
 
 
+class AccountToken(NamedTuple):
+    """A token of a service account. `audiences` are those that it proves something to."""
+
+    token: Sensitive
+    audiences: tuple[str, ...]
+    expires: datetime
+
+
 class Cluster(Protocol):
     """A Kubernetes API.
 
@@ -238,6 +246,14 @@ class Cluster(Protocol):
     ) -> None:
         """Delete an object. Raises NotFound; Conflict when uid or resource_version are given and are not the stored
         ones.
+        """
+        ...
+
+    async def request_token(self, account: ObjectKey, audiences: Sequence[str] = ()) -> AccountToken:
+        """Request a token that proves to `audiences` (none: to this API server) to be a service account, for an hour.
+
+        Raises:
+            NotFound: there is no such service account; BadRequest: this API gives no tokens.
         """
         ...
 

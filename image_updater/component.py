@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any
 
 from gitops_core.api import GitRepository, Kustomization
-from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.meta import SERVICE_ACCOUNT, ObjectKey, ObjectRef
 from gitops_core.ports import CloudLogins, Query
 from gitops_core.runtime.loop.controlling import is_significant
 from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.remotes.credentials import SECRET
-from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, list_named_for_access, read_registry_access
+from gitops_core.runtime.remotes.registries import list_named_for_access, read_registry_access
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.guards.gates import APPROVE
 from image_updater.domain.registry.pushes import PUSHED

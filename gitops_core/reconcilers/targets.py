@@ -11,12 +11,11 @@ from gitops_core.domain.sync.durations import get_retry_interval
 from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.domain.sync.targets import KEYS, AccountInvalid, KubeConfig, find_account, find_kubeconfig
 from gitops_core.errors import StalledError, TransientError
-from gitops_core.meta import ObjectRef, Sensitive
+from gitops_core.meta import SERVICE_ACCOUNT, ObjectRef, Sensitive
 from gitops_core.ports import Clock, Cluster, Clusters
 from gitops_core.reconcilers.applying import Applier
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.remotes.credentials import SECRET, decode_data
-from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT
 
 
 class TargetUnusable(TransientError):

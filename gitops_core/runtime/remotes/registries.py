@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 from gitops_core.api.fields import LocalReference
 from gitops_core.errors import CredentialsInvalid, StalledError
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectMeta, ObjectRef, Sensitive
+from gitops_core.meta import SERVICE_ACCOUNT, Manifest, ObjectKey, ObjectMeta, ObjectRef, Sensitive
 from gitops_core.oci.credentials import (
     OPEN,
     Credentials,
@@ -31,7 +31,6 @@ from gitops_core.ports import CloudLogins, Cluster, Compute, NoCloudLogins
 from gitops_core.runtime.remotes.credentials import SECRET, decode_data, list_secrets
 from gitops_core.runtime.sharing.computing import IN_PLACE
 
-SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
 CONFIG_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
 MOST_PULL_SECRETS = 50
 ENTRY_WEIGHT = 20

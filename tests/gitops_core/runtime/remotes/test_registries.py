@@ -12,12 +12,11 @@ import pytest
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import CredentialsInvalid, StalledError
-from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
+from gitops_core.meta import SERVICE_ACCOUNT, ObjectKey, ObjectRef, Sensitive
 from gitops_core.oci.credentials import ANONYMOUS, OPEN, Credentials, RegistryAccess
 from gitops_core.oci.references import Repository, parse_image
 from gitops_core.runtime.remotes.credentials import SECRET
 from gitops_core.runtime.remotes.registries import (
-    SERVICE_ACCOUNT,
     identify_access,
     list_named_for_access,
     read_registry_access,
