@@ -2,7 +2,7 @@
 
 GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled), the artifacts that it includes
 OCIRepository    its Secrets, and the ServiceAccount that it names with its Secrets
-Bucket           its Secrets
+Bucket           its Secrets, and the ServiceAccount that it names
 Receiver         likewise
 Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled),
                  and while it waits for them its objects
@@ -41,6 +41,7 @@ from gitops_core.reconcilers import (
     ReceiverReconciler,
     Webhooks,
 )
+from gitops_core.reconcilers.bucketproofs import Prover
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.kepttrees import KeptTrees
 from gitops_core.reconcilers.readonly import ReadOnly
@@ -64,7 +65,8 @@ PERMISSIONS = (
     Permission("", "configmaps", READ, "variables of Kustomizations"),
     Permission("", "pods", ("list",), "what keeps a rollout, for the message of its failure"),
     Permission("", "serviceaccounts", ("impersonate",), "with whose rights Kustomizations are applied"),
-    Permission("", "serviceaccounts", READ, "their imagePullSecrets"),
+    Permission("", "serviceaccounts", READ, "their imagePullSecrets, and their roles in clouds"),
+    Permission("", "serviceaccounts/token", ("create",), "their tokens, which clouds and other clusters take as proof"),
 )
 APPLIES = (
     Permission("*", "*", (*READ, "create", "patch", "delete"), "whatever lies in the folders of Kustomizations"),
@@ -94,7 +96,7 @@ def make_sources(platform: Platform, remotes: Remotes = NO_REMOTES) -> Sources:
     return Sources(
         GitSource(cluster, platform.git, platform.objects, compute),
         OciSource(cluster, trees, remotes.artifacts, remotes.logins, compute, policy),
-        BucketSource(cluster, trees, remotes.buckets, compute, policy),
+        BucketSource(cluster, trees, remotes.buckets, Prover(cluster, remotes.clouds, policy), compute, policy),
     )
 
 
@@ -171,7 +173,7 @@ def _make_source_controllers(platform: Platform, sources: Sources, folders: Fold
             BucketReconciler(sources.buckets, platform.clock),
             FLUX,
             references=_list_named_by_bucket,
-            watches=(Watch(Query(SECRET)),),
+            watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),
         ),
     )
 
@@ -185,7 +187,12 @@ def make_routes(
 
 def _list_named_by_bucket(wanted: Bucket) -> Iterable[ObjectRef]:
     spec = wanted.spec
-    return list_secrets(wanted.metadata.namespace, spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref)
+    namespace, sts = wanted.metadata.namespace, spec.sts
+    yield from list_secrets(namespace, spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref)
+    if sts is not None:
+        yield from list_secrets(namespace, sts.secret_ref, sts.cert_secret_ref)
+    if spec.service_account_name:
+        yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, spec.service_account_name))
 
 
 def _list_named_by_artifact(wanted: OCIRepository) -> Iterable[ObjectRef]:

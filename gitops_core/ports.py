@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVar
 
 from gitops_core.domain.health.expressions import Evaluation, Question
 from gitops_core.domain.sources.buckets import StoredObject as StoredObject  # of Buckets
+from gitops_core.domain.sources.identities import Role
 from gitops_core.errors import BucketUnavailable, CredentialsInvalid, RegistryUnavailable
 from gitops_core.meta import (
     Kind,
@@ -794,6 +795,88 @@ class NoCloudLogins:
         raise CredentialsInvalid(f"no login of provider {provider!r} is set up for registry {repository.registry}")
 
 
+@dataclass(frozen=True)
+class CloudIdentity:
+    """A ServiceAccount with a role in a cloud.
+
+    Attributes:
+        uid: the account's, for another one may get its name.
+        prove: requests a token of the account, which only the cloud's token service takes.
+    """
+
+    account: ObjectKey
+    uid: str
+    role: Role
+    prove: Callable[[], Awaitable[Sensitive]] = field(compare=False, repr=False)
+
+
+class AwsKeys(NamedTuple):
+    """What requests to AWS, and to stores that speak S3's API, are signed with."""
+
+    access_key: str
+    secret_key: Sensitive
+    session_token: Sensitive | None = None
+
+
+class Clouds(Protocol):
+    """Who we are to the big clouds, proven by keys and tokens that live shortly; they are kept while they last.
+
+    An identity of None is this process's own: whoever is given its keys or tokens sends them to that cloud alone.
+    Every method raises CredentialsInvalid (the cloud gave none) and StalledError (its SDK is not installed, or what is
+    asked cannot be).
+    """
+
+    async def get_aws_keys(
+        self, region: str, identity: CloudIdentity | None, *, sts: str = "", access: RegistryAccess = OPEN
+    ) -> AwsKeys:
+        """Return keys of AWS.
+
+        Args:
+            region: "" for the process's own.
+            sts: the address of the token service, which is AWS's; "" for the region's.
+            access: the way to it.
+        """
+        ...
+
+    async def get_token(
+        self, provider: Literal["azure", "gcp"], scope: str, identity: CloudIdentity | None
+    ) -> Sensitive:
+        """Return a bearer token for that scope."""
+        ...
+
+    async def get_google_token(self, key: Sensitive, about: str, scope: str) -> Sensitive:
+        """Return a bearer token for the key (a JSON file) of a Google service account, which errors call `about`."""
+        ...
+
+    async def log_in(self, endpoint: str, username: str, password: Sensitive, access: RegistryAccess = OPEN) -> AwsKeys:
+        """Return keys from an object store's own token service, which asks a directory (LDAP) for the password."""
+        ...
+
+
+class NoClouds:
+    """Implements Clouds where there are none."""
+
+    async def get_aws_keys(
+        self, region: str, identity: CloudIdentity | None, *, sts: str = "", access: RegistryAccess = OPEN
+    ) -> AwsKeys:
+        raise _make_cloudless("aws")
+
+    async def get_token(
+        self, provider: Literal["azure", "gcp"], scope: str, identity: CloudIdentity | None
+    ) -> Sensitive:
+        raise _make_cloudless(provider)
+
+    async def get_google_token(self, key: Sensitive, about: str, scope: str) -> Sensitive:
+        raise _make_cloudless("gcp")
+
+    async def log_in(self, endpoint: str, username: str, password: Sensitive, access: RegistryAccess = OPEN) -> AwsKeys:
+        raise _make_cloudless("ldap")
+
+
+def _make_cloudless(provider: str) -> CredentialsInvalid:
+    return CredentialsInvalid(f"no identity of provider {provider!r} is set up in this process")
+
+
 # Object stores
 
 
@@ -803,15 +886,15 @@ class BucketPlace:
 
     Attributes:
         endpoint: `https://HOST[:PORT]`, or http.
-        access_key: "" is anonymous.
+        keys: sign each request; a bearer token is sent with each; neither is anonymous.
         trust: certificates and proxy; its credentials play no part.
     """
 
     endpoint: str
     name: str
     region: str = ""
-    access_key: str = ""
-    secret_key: Sensitive | None = None
+    keys: AwsKeys | None = None
+    bearer_token: Sensitive | None = None
     trust: RegistryAccess = OPEN
 
 
@@ -859,6 +942,7 @@ class Remotes:
     artifacts: Artifacts = field(default_factory=NoArtifacts)
     logins: CloudLogins = field(default_factory=NoCloudLogins)
     buckets: Buckets = field(default_factory=NoBuckets)
+    clouds: Clouds = field(default_factory=NoClouds)
 
 
 # Rendering

@@ -16,12 +16,14 @@ from gitops_core.ports import (
     Buckets,
     Clock,
     CloudLogins,
+    Clouds,
     Cluster,
     Compute,
     Expressions,
     NoArtifacts,
     NoBuckets,
     NoCloudLogins,
+    NoClouds,
     Remotes,
     Renderer,
 )
@@ -56,6 +58,7 @@ class Ports:
     forges: Forges | None = None
     artifacts: Artifacts = field(default_factory=NoArtifacts)
     buckets: Buckets = field(default_factory=NoBuckets)
+    clouds: Clouds = field(default_factory=NoClouds)
 
 
 def make_routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy = DEFAULT_POLICY) -> tuple[Route, ...]:
@@ -70,7 +73,7 @@ def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any],
             platform,
             ports.renderer,
             ports.expressions,
-            remotes=Remotes(ports.artifacts, ports.logins, ports.buckets),
+            remotes=Remotes(ports.artifacts, ports.logins, ports.buckets, ports.clouds),
         ),
         *secrets.make_controllers(platform, ports.providers),
         *make_image_controllers(platform, ports),

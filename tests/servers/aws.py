@@ -87,13 +87,16 @@ def s3_tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server
 
 @pytest.fixture(scope="session")
 def s3_auth_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A store that checks signatures."""
+    """A store that checks signatures. Role `fleet` may read it, role `weak` may not."""
     with _moto(tmp_path_factory.mktemp("s3-auth"), INITIAL_NO_AUTH_ACTION_COUNT="1000000") as host:
         iam = S3Server(host).client("iam")
         iam.create_user(UserName="lab")
         key = iam.create_access_key(UserName="lab")["AccessKey"]
         allow = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
         iam.put_user_policy(UserName="lab", PolicyName="p", PolicyDocument=allow)
+        for role, actions in (("fleet", "s3:*"), ("weak", "sqs:*")):
+            iam.create_role(RoleName=role, AssumeRolePolicyDocument="{}")
+            iam.put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=allow.replace("s3:*", actions))
         with requests.Session() as session:
             session.trust_env = False
             session.post(f"http://{host}/moto-api/reset-auth", data="0", timeout=30).raise_for_status()

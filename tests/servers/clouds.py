@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -62,6 +63,11 @@ class CloudServer(http.server.ThreadingHTTPServer):
         match asked.path.strip("/").split("/"):
             case ["computeMetadata", "v1", "instance", "service-accounts", _, "token"] | ["token"]:
                 return token
+            case ["v1", "token"]:  # sts.googleapis.com
+                return {**token, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
+            case ["v1", "projects", "-", "serviceAccounts", _]:  # iamcredentials.googleapis.com
+                end = datetime.now(UTC) + timedelta(seconds=self.lifetime)
+                return {"accessToken": f"token-{self._given}", "expireTime": end.strftime("%Y-%m-%dT%H:%M:%SZ")}
             case [""] if asked.method == "POST":  # ecr-public's GetAuthorizationToken
                 given = base64.b64encode(f"AWS:token-{self._given}".encode()).decode()
                 return {"authorizationData": {"authorizationToken": given, "expiresAt": time.time() + self.lifetime}}
@@ -137,7 +143,7 @@ def azure_cloud(folder: Path, *names: str) -> Iterator[tuple[CloudServer, dict[s
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     token = folder / "federated-token"
     token.write_text("signed-by-the-cluster")
-    with _serving(server), _Proxy(server.server_port) as proxy:
+    with _serving(server), LeadingProxy(server.server_port) as proxy:
         yield (
             server,
             {
@@ -164,7 +170,7 @@ def _serving(server: http.server.HTTPServer) -> Iterator[None]:
         thread.join()
 
 
-class _Proxy:
+class LeadingProxy:
     """Answers every CONNECT with a connection to one port of this machine."""
 
     def __init__(self, target: int) -> None:
@@ -172,7 +178,7 @@ class _Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
 
-    def __enter__(self) -> _Proxy:
+    def __enter__(self) -> LeadingProxy:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 

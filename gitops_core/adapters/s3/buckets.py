@@ -122,9 +122,10 @@ class S3Buckets:
         url = f"{place.endpoint}{path}" + (f"?{query}" if query else "")
         host, request = urlsplit(place.endpoint).netloc, f"{method} {place.endpoint}{path}"
         headers = {"Host": host}
-        if place.access_key and place.secret_key is not None:
-            now = datetime.now(UTC)
-            headers |= sign(method, host, path, query, now, region, place.access_key, place.secret_key)
+        if place.bearer_token is not None:
+            headers["Authorization"] = f"Bearer {place.bearer_token.reveal_text()}"
+        elif place.keys is not None:
+            headers |= sign(method, host, path, query, datetime.now(UTC), region, place.keys)
         try:
             async with (
                 self._places.taken(host, TOTAL),

@@ -14,10 +14,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import quote
 
-from gitops_core.meta import Sensitive
+from gitops_core.ports import AwsKeys
 
 EMPTY = hashlib.sha256(b"").hexdigest()
-SIGNED = "host;x-amz-content-sha256;x-amz-date"
 
 
 def write_path(bucket: str, key: str = "") -> str:
@@ -34,18 +33,20 @@ def write_query(pairs: Iterable[tuple[str, str]]) -> str:
     return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(pairs))
 
 
-def sign(
-    method: str, host: str, path: str, query: str, now: datetime, region: str, access_key: str, secret_key: Sensitive
-) -> dict[str, str]:
+def sign(method: str, host: str, path: str, query: str, now: datetime, region: str, keys: AwsKeys) -> dict[str, str]:
     """Return the headers that prove who asks. Nothing is sent with the request."""
     moment = now.strftime("%Y%m%dT%H%M%SZ")
-    headers = f"host:{host}\nx-amz-content-sha256:{EMPTY}\nx-amz-date:{moment}\n"
-    canonical = "\n".join((method, path, query, headers, SIGNED, EMPTY))
+    proof = {"x-amz-content-sha256": EMPTY, "x-amz-date": moment}
+    if keys.session_token is not None:
+        proof["x-amz-security-token"] = keys.session_token.reveal_text()
+    signed = {"host": host, **proof}
+    headers = "".join(f"{name}:{value}\n" for name, value in signed.items())
+    canonical = "\n".join((method, path, query, headers, ";".join(signed), EMPTY))
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     text = "\n".join(("AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest()))
-    key = b"AWS4" + secret_key.reveal()
+    key = b"AWS4" + keys.secret_key.reveal()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     signature = hmac.digest(key, text.encode(), "sha256").hex()
-    proof = f"AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={SIGNED}, Signature={signature}"
-    return {"x-amz-date": moment, "x-amz-content-sha256": EMPTY, "Authorization": proof}
+    who = f"Credential={keys.access_key}/{scope}, SignedHeaders={';'.join(signed)}, Signature={signature}"
+    return {**proof, "Authorization": f"AWS4-HMAC-SHA256 {who}"}

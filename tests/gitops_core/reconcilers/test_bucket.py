@@ -198,9 +198,10 @@ async def test_where_no_region_is_said_the_one_that_the_store_names_is_signed_fo
         ({"proxySecretRef": {"name": "none"}}, "AuthenticationFailed"),
         ({"endpoint": "http://127.0.0.1:1"}, "AuthenticationFailed"),
         ({"endpoint": "user@127.0.0.1:1"}, "AuthenticationFailed"),
-        ({"provider": "gcp"}, "FieldsNotSupported"),
-        ({"provider": "aws", "secretRef": None}, "FieldsNotSupported"),
-        ({"sts": {"provider": "ldap", "endpoint": "https://x"}}, "FieldsNotSupported"),
+        ({"provider": "azure"}, "FieldsNotSupported"),
+        ({"provider": "gcp"}, "AuthenticationFailed"),
+        ({"provider": "aws", "secretRef": None}, "AuthenticationFailed"),
+        ({"sts": {"provider": "ldap", "endpoint": "https://x"}, "secretRef": None}, "AuthenticationFailed"),
     ],
 )
 async def test_what_cannot_be_reached_as_it_says_is_not_asked(

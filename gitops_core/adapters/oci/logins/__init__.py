@@ -16,11 +16,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
+from gitops_core.adapters.clouds.sdks import SdkMissing, count_seconds
 from gitops_core.adapters.oci.logins import aws, azure, gcp
-from gitops_core.adapters.oci.logins.login import Login, SdkMissing
+from gitops_core.adapters.oci.logins.login import Login
 from gitops_core.errors import CredentialsInvalid, StalledError
 from gitops_core.oci.credentials import Credentials
 from gitops_core.oci.references import Repository
@@ -28,8 +28,6 @@ from gitops_core.runtime.sharing.remembered import Kept, Remembered
 
 Provider = Literal["aws", "azure", "gcp"]
 PATIENCE = 45.0
-EARLY = 300.0
-LONGEST = 12 * 3600.0
 LOGIN = 8 << 10
 """Bytes that a login takes, roughly: the clouds' tokens have up to a few thousand characters."""
 MOST_REMEMBERED = 500 * LOGIN
@@ -90,5 +88,4 @@ class SdkLogins:
             raise StalledError(
                 f"provider {provider!r} needs {error}: install sealoop[{provider}]", reason=CredentialsInvalid.reason
             ) from None
-        left = (login.expires - datetime.now(UTC)).total_seconds()
-        return Kept(login.credentials, min(max(left - EARLY, left / 2), LONGEST))
+        return Kept(login.credentials, count_seconds(login.expires))

@@ -14,7 +14,8 @@ import binascii
 import re
 from typing import Any
 
-from gitops_core.adapters.oci.logins.login import CONNECT, READ, Login, SdkMissing, shorten_message
+from gitops_core.adapters.clouds.sdks import CONNECT, READ, SdkMissing, shorten_message
+from gitops_core.adapters.oci.logins.login import Login
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials
