@@ -4,8 +4,8 @@ GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled),
 OCIRepository    its Secrets, and the ServiceAccount that it names with its Secrets
 Bucket           its Secrets, and the ServiceAccount that it names
 Receiver         likewise
-Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled),
-                 and while it waits for them its objects
+Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled) or what
+                 describes its cluster (a ConfigMap), and while it waits for them its objects
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gitops_core.api import KINDS, Bucket, GitRepository, Kustomization, OCIRepo
 from gitops_core.domain.sync.dependencies import get_source_name, list_dependencies
 from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
-from gitops_core.domain.sync.targets import find_kubeconfig
+from gitops_core.domain.sync.targets import find_description, find_kubeconfig
 from gitops_core.meta import SERVICE_ACCOUNT, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import (
     Clock,
@@ -45,6 +45,7 @@ from gitops_core.reconcilers.bucketproofs import Prover
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.kepttrees import KeptTrees
 from gitops_core.reconcilers.readonly import ReadOnly
+from gitops_core.reconcilers.remoteclusters import RemoteClusters
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import CONFIG_MAP, find_reference
@@ -62,7 +63,7 @@ WATCHED = "reconcile.fluxcd.io/watch=Enabled"
 
 PERMISSIONS = (
     Permission("", "secrets", READ, "credentials of sources, keys of signatures, tokens of Receivers"),
-    Permission("", "configmaps", READ, "variables of Kustomizations"),
+    Permission("", "configmaps", READ, "variables of Kustomizations, and where other clusters are"),
     Permission("", "pods", ("list",), "what keeps a rollout, for the message of its failure"),
     Permission("", "serviceaccounts", ("impersonate",), "with whose rights Kustomizations are applied"),
     Permission("", "serviceaccounts", READ, "their imagePullSecrets, and their roles in clouds"),
@@ -115,7 +116,8 @@ def make_controllers(
     sources = make_sources(platform, remotes)
     kinds = choose(sources)
     folders = Folders(kinds, platform.compute)
-    targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
+    remote_clusters = RemoteClusters(platform.cluster, remotes.clouds, platform.policy)
+    targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy, remote_clusters)
     return (
         *_make_source_controllers(platform, sources, folders),
         Controller(
@@ -220,6 +222,8 @@ def _list_kustomization_references(wanted: Kustomization, kinds: SourceKinds) ->
     yield from (ObjectRef(Kustomization.KIND, key) for key in list_dependencies(wanted))
     if (kubeconfig := find_kubeconfig(wanted)) is not None:
         yield ObjectRef(SECRET, kubeconfig.secret)
+    if (description := find_description(wanted)) is not None:
+        yield ObjectRef(CONFIG_MAP, description)
     if wanted.spec.post_build is not None:
         yield from (find_reference(wanted, reference) for reference in wanted.spec.post_build.substitute_from)
 

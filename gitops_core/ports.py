@@ -286,13 +286,31 @@ class Target:
     cluster: Cluster
 
 
+@dataclass(frozen=True)
+class RemoteCluster:
+    """A cluster that takes bearer tokens that live shortly.
+
+    Attributes:
+        server: `https://HOST:PORT`.
+        ca: PEM to trust instead of the system's authorities; None for these.
+        identity: whatever the tokens depend on, as text: who has another one shares nothing.
+        get_token: gets one that is good now, another one than that which was refused. Raises ClusterError.
+    """
+
+    server: str
+    ca: bytes | None
+    identity: str
+    get_token: Callable[[Sensitive | None], Awaitable[Sensitive]] = field(compare=False, repr=False)
+
+
 class Clusters(Protocol):
     """The clusters that users may name, each as whom they say."""
 
     def open(
-        self, kubeconfig: Sensitive | None, service_account: ObjectKey | None, *, about: str = ""
+        self, cluster: Sensitive | RemoteCluster | None, service_account: ObjectKey | None, *, about: str = ""
     ) -> AbstractAsyncContextManager[Target]:
-        """Open the cluster of a kubeconfig (None: our own), as a service account (None: as the kubeconfig or we are).
+        """Open a cluster (of a kubeconfig, or one that takes tokens; None: our own), as a service account (None: as the
+        kubeconfig, the token or we are).
 
         A kubeconfig is its author's: it reads no file and runs no program of this machine, and shares its connections
         with nobody who does not have it. They end with its last user.
@@ -818,6 +836,13 @@ class AwsKeys(NamedTuple):
     session_token: Sensitive | None = None
 
 
+class FoundCluster(NamedTuple):
+    """A cluster as its cloud describes it: the addresses of its API server, and in PEM whom to trust there."""
+
+    addresses: tuple[str, ...]
+    ca: bytes
+
+
 class Clouds(Protocol):
     """Who we are to the big clouds, proven by keys and tokens that live shortly; they are kept while they last.
 
@@ -848,6 +873,23 @@ class Clouds(Protocol):
         """Return a bearer token for the key (a JSON file) of a Google service account, which errors call `about`."""
         ...
 
+    async def find_cluster(
+        self, provider: Literal["aws", "azure", "gcp"], cluster: str, identity: CloudIdentity | None
+    ) -> FoundCluster:
+        """Find where a cluster is that the cloud runs, by its name there (domain/sync/remotes)."""
+        ...
+
+    async def get_cluster_token(
+        self,
+        provider: Literal["aws", "azure", "gcp"],
+        cluster: str,
+        identity: CloudIdentity | None,
+        *,
+        anew: bool = False,
+    ) -> Sensitive:
+        """Return a bearer token that the cluster takes; `anew`: not the one that is kept."""
+        ...
+
     async def log_in(self, endpoint: str, username: str, password: Sensitive, access: RegistryAccess = OPEN) -> AwsKeys:
         """Return keys from an object store's own token service, which asks a directory (LDAP) for the password."""
         ...
@@ -868,6 +910,21 @@ class NoClouds:
 
     async def get_google_token(self, key: Sensitive, about: str, scope: str) -> Sensitive:
         raise _make_cloudless("gcp")
+
+    async def find_cluster(
+        self, provider: Literal["aws", "azure", "gcp"], cluster: str, identity: CloudIdentity | None
+    ) -> FoundCluster:
+        raise _make_cloudless(provider)
+
+    async def get_cluster_token(
+        self,
+        provider: Literal["aws", "azure", "gcp"],
+        cluster: str,
+        identity: CloudIdentity | None,
+        *,
+        anew: bool = False,
+    ) -> Sensitive:
+        raise _make_cloudless(provider)
 
     async def log_in(self, endpoint: str, username: str, password: Sensitive, access: RegistryAccess = OPEN) -> AwsKeys:
         raise _make_cloudless("ldap")

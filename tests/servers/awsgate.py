@@ -32,6 +32,7 @@ class AwsGate:
     authority: whom to trust.
     assumed: the forms with which roles were asked for, tokens included.
     hosts, proofs: of every request, in order: whom it was for, and its Authorization.
+    cluster: where EKS's cluster is, for moto runs none, and whom to trust there (base64 of PEM).
     refusal: told to who asks for a role, in the place of keys.
     review: tells whether the token of a web identity is good.
     """
@@ -41,6 +42,7 @@ class AwsGate:
     review: Callable[[str], bool]
     proxy: str = ""
     refusal: str = ""
+    cluster: tuple[str, str] = ("", "")
     assumed: list[dict[str, str]] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
     proofs: list[str] = field(default_factory=list)
@@ -62,6 +64,10 @@ class AwsGate:
                     allowed.raise_for_status()
             url = f"http://{self.moto.host}{request.raw_path}"
             async with session.request(request.method, url, data=body, headers=request.headers) as answer:
+                if answer.ok and request.headers["Host"].startswith("eks.") and request.method == "GET":
+                    endpoint, authority = self.cluster
+                    said = {"endpoint": endpoint, "certificateAuthority": {"data": authority}}
+                    return web.json_response({"cluster": said})
                 kept = {name: value for name, value in answer.headers.items() if name in ("ETag", "Content-Type")}
                 return web.Response(status=answer.status, body=await answer.read(), headers=kept)
 

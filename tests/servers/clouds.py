@@ -36,12 +36,14 @@ class Asked(NamedTuple):
 
 
 class CloudServer(http.server.ThreadingHTTPServer):
-    """Answers for Google's metadata server and token endpoint, Microsoft's login, registries of ACR, and ecr-public.
+    """Answers for Google's metadata server and token endpoint, Microsoft's login, registries of ACR, ecr-public,
+    GKE and AKS.
 
     Attributes:
         asked: every request, in order.
         refused: paths that get a 401.
         lifetime: seconds that what is given lasts.
+        cluster: where GKE's and AKS's clusters are, and whom to trust there (base64 of PEM).
     """
 
     daemon_threads = True
@@ -51,6 +53,7 @@ class CloudServer(http.server.ThreadingHTTPServer):
         self.asked: list[Asked] = []
         self.refused: set[str] = set()
         self.lifetime = 3600
+        self.cluster = ("", "")
         self._given = 0
 
     @property
@@ -63,6 +66,14 @@ class CloudServer(http.server.ThreadingHTTPServer):
         match asked.path.strip("/").split("/"):
             case ["computeMetadata", "v1", "instance", "service-accounts", _, "token"] | ["token"]:
                 return token
+            case ["v1", "projects", *_] if asked.host == "container.googleapis.com":
+                return {"endpoint": self.cluster[0], "masterAuth": {"clusterCaCertificate": self.cluster[1]}}
+            case ["subscriptions", *_, "listClusterUserCredential"]:
+                place = {"server": self.cluster[0], "certificate-authority-data": self.cluster[1]}
+                kubeconfig = json.dumps({"clusters": [{"name": "aks", "cluster": place}]}).encode()
+                return {"kubeconfigs": [{"name": "aks", "value": base64.b64encode(kubeconfig).decode()}]}
+            case ["subscriptions", *_]:
+                return {"properties": {"aadProfile": {"managed": True}}}
             case ["v1", "token"]:  # sts.googleapis.com
                 return {**token, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
             case ["v1", "projects", "-", "serviceAccounts", _]:  # iamcredentials.googleapis.com

@@ -36,6 +36,7 @@ def get_token(
     """Get a token. Blocks. Raises CredentialsInvalid, SdkMissing.
 
     Args:
+        scope: several with blanks between them.
         names: the pool's provider, and an e-mail or ""; () for this process's own identity.
         proof: a token of the ServiceAccount, made for the pool.
         about: what it is for, for the message.
@@ -49,7 +50,7 @@ def get_token(
     request = Request()
     try:
         if proof is None:
-            credentials: Any = google.auth.default(scopes=(scope,), request=request)[0]
+            credentials: Any = google.auth.default(scopes=scope.split(), request=request)[0]
         else:
             credentials = _federate(scope, names, proof)
         credentials.refresh(partial(request, timeout=READ))
@@ -95,7 +96,7 @@ def _federate(scope: str, names: tuple[str, ...], proof: Sensitive) -> Any:
         token_url=TOKENS,
         subject_token_supplier=Supplier(),
         service_account_impersonation_url=IMPERSONATION.format(email) if email else None,
-        scopes=(scope,),
+        scopes=scope.split(),
     )
 
 

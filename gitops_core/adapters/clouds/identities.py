@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from gitops_core.adapters.clouds import aws, azure, gcp
+from gitops_core.adapters.clouds.clusters import MANAGEMENT, SCOPES, ClusterApis, make_eks_token
 from gitops_core.adapters.clouds.sdks import BearerToken, SdkMissing, count_seconds
 from gitops_core.adapters.s3.answers import Given
 from gitops_core.adapters.s3.keys import KeyServices
-from gitops_core.domain.sources.identities import is_region, is_sts_endpoint, write_sts_endpoint
+from gitops_core.domain.sources.identities import Provider, is_region, is_sts_endpoint, write_sts_endpoint
 from gitops_core.errors import CredentialsInvalid, StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import OPEN, RegistryAccess
-from gitops_core.ports import AwsKeys, CloudIdentity
+from gitops_core.ports import AwsKeys, CloudIdentity, FoundCluster
 from gitops_core.runtime.remotes.registries import identify_access
 from gitops_core.runtime.sharing.remembered import Kept, Remembered
 
@@ -33,7 +34,10 @@ T = TypeVar("T")
 PATIENCE = 45.0
 THREADS = 4
 GIVEN = 8 << 10
-"""Bytes that keys or a token take, roughly."""
+"""Bytes that keys, a token or a cluster's description take, roughly."""
+CLUSTER_SECONDS = 600.0
+EKS_SECONDS = 600.0
+"""A token is taken for 15 minutes."""
 MOST_REMEMBERED = 500 * GIVEN
 LONGEST_SESSION_NAME = 64
 LARGEST_FILE = 1 << 20
@@ -43,12 +47,13 @@ class SdkClouds:
     """To be closed.
 
     Args:
-        environment: whose proxies count, AWS_CA_BUNDLE, and what AWS's webhook writes into it.
+        environment: whose proxies count, AWS_CA_BUNDLE or SSL_CERT_FILE, and what AWS's webhook writes into it.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self._services = KeyServices(environment)
+        self._services, self._apis = KeyServices(environment), ClusterApis(environment)
+        self._clusters: Remembered[Hashable, FoundCluster] = Remembered(MOST_REMEMBERED, lambda _: GIVEN)
         self._keys: Remembered[Hashable, AwsKeys] = Remembered(MOST_REMEMBERED, lambda _: GIVEN)
         self._tokens: Remembered[Hashable, Sensitive] = Remembered(MOST_REMEMBERED, lambda _: GIVEN)
         self._threads: dict[str, ThreadPoolExecutor] = {}
@@ -57,7 +62,9 @@ class SdkClouds:
         """End without waiting for a cloud that does not answer."""
         await self._keys.close()
         await self._tokens.close()
+        await self._clusters.close()
         await self._services.close()
+        await self._apis.close()
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
         self._threads.clear()
@@ -89,6 +96,35 @@ class SdkClouds:
             return _keep(await self._run("gcp", lambda: gcp.get_key_token(key, about, scope)))
 
         return await self._tokens.get(("key", key, scope), ask)
+
+    async def find_cluster(self, provider: Provider, cluster: str, identity: CloudIdentity | None) -> FoundCluster:
+        async def ask() -> Kept[FoundCluster]:
+            trust = await self._trust(OPEN)
+            if provider == "aws":
+                region, name = _split(cluster)
+                keys = await self.get_aws_keys(region, identity)
+                return Kept(await self._apis.find_eks(region, name, keys, trust), CLUSTER_SECONDS)
+            token = await self.get_token(provider, MANAGEMENT[provider], identity)
+            find = self._apis.find_gke if provider == "gcp" else self._apis.find_aks
+            return Kept(await find(cluster, token, trust), CLUSTER_SECONDS)
+
+        return await self._clusters.get((provider, cluster, identity), ask)
+
+    async def get_cluster_token(
+        self, provider: Provider, cluster: str, identity: CloudIdentity | None, *, anew: bool = False
+    ) -> Sensitive:
+        if provider != "aws":
+            if anew:
+                self._tokens.forget((provider, SCOPES[provider], identity))
+            return await self.get_token(provider, SCOPES[provider], identity)
+        region, name = _split(cluster)
+
+        async def ask() -> Kept[Sensitive]:
+            return Kept(make_eks_token(region, name, await self.get_aws_keys(region, identity)), EKS_SECONDS)
+
+        if anew:
+            self._tokens.forget(("eks", cluster, identity))
+        return await self._tokens.get(("eks", cluster, identity), ask)
 
     async def log_in(self, endpoint: str, username: str, password: Sensitive, access: RegistryAccess = OPEN) -> AwsKeys:
         async def ask() -> Kept[AwsKeys]:
@@ -123,8 +159,8 @@ class SdkClouds:
         return await self._services.assume_role(endpoint, arn, session, proof, await self._trust(access))
 
     async def _trust(self, access: RegistryAccess) -> RegistryAccess:
-        """Trust also whom AWS's own tools are told to."""
-        if not (bundle := self._environment.get("AWS_CA_BUNDLE", "")):
+        """Trust also whom AWS's own tools, and OpenSSL's, are told to."""
+        if not (bundle := self._environment.get("AWS_CA_BUNDLE") or self._environment.get("SSL_CERT_FILE") or ""):
             return access
         return replace(access, ca=(await asyncio.to_thread(_read_file, Path(bundle))).reveal())
 
@@ -140,6 +176,11 @@ class SdkClouds:
             raise StalledError(
                 f"provider {provider!r} needs {error}: install sealoop[{provider}]", reason=CredentialsInvalid.reason
             ) from None
+
+
+def _split(cluster: str) -> tuple[str, str]:
+    region, name = cluster.split(":")[3], cluster.rpartition("/")[2]
+    return region, name
 
 
 def _keep(given: BearerToken) -> Kept[Sensitive]:
