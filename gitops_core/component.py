@@ -1,6 +1,7 @@
 """The face of gitops_core: what it reconciles, and what wakes what.
 
-GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled), the artifacts that it includes
+GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled), the ServiceAccount that it names, and
+                 the artifacts that it includes
 OCIRepository    its Secrets, and the ServiceAccount that it names with its Secrets
 Bucket           its Secrets, and the ServiceAccount that it names
 Receiver         likewise
@@ -95,7 +96,7 @@ class Sources(NamedTuple):
 def make_sources(platform: Platform, remotes: Remotes = NO_REMOTES) -> Sources:
     cluster, trees, compute, policy = platform.cluster, KeptTrees(platform.git), platform.compute, platform.policy
     return Sources(
-        GitSource(cluster, platform.git, platform.objects, compute),
+        GitSource(cluster, platform.git, platform.objects, compute, remotes.clouds, policy),
         OciSource(cluster, trees, remotes.artifacts, remotes.logins, compute, policy),
         BucketSource(cluster, trees, remotes.buckets, Prover(cluster, remotes.clouds, policy), compute, policy),
     )
@@ -160,6 +161,7 @@ def _make_source_controllers(platform: Platform, sources: Sources, folders: Fold
             references=_list_named_by_repository,
             watches=(
                 Watch(Query(SECRET, labels=WATCHED)),
+                Watch(Query(SERVICE_ACCOUNT)),
                 Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_include),
             ),
         ),
@@ -209,6 +211,8 @@ def _list_named_by_repository(wanted: GitRepository) -> Iterable[ObjectRef]:
     for include in spec.include:
         yield ObjectRef(GitRepository.KIND, ObjectKey(wanted.metadata.namespace, include.repository.name))
     yield from list_secrets(wanted.metadata.namespace, spec.secret_ref, spec.proxy_secret_ref, keys)
+    if spec.service_account_name:
+        yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(wanted.metadata.namespace, spec.service_account_name))
 
 
 def _list_secret(wanted: Receiver) -> Iterable[ObjectRef]:

@@ -873,6 +873,12 @@ class Clouds(Protocol):
         """Return a bearer token for the key (a JSON file) of a Google service account, which errors call `about`."""
         ...
 
+    async def get_git_access(
+        self, provider: Literal["aws", "azure"], url: str, identity: CloudIdentity | None
+    ) -> GitAccess:
+        """Return what proves who asks for a repository of that cloud's. Raises StalledError: it is none, or not TLS."""
+        ...
+
     async def find_cluster(
         self, provider: Literal["aws", "azure", "gcp"], cluster: str, identity: CloudIdentity | None
     ) -> FoundCluster:
@@ -911,6 +917,11 @@ class NoClouds:
     async def get_google_token(self, key: Sensitive, about: str, scope: str) -> Sensitive:
         raise _make_cloudless("gcp")
 
+    async def get_git_access(
+        self, provider: Literal["aws", "azure"], url: str, identity: CloudIdentity | None
+    ) -> GitAccess:
+        raise _make_cloudless(provider)
+
     async def find_cluster(
         self, provider: Literal["aws", "azure", "gcp"], cluster: str, identity: CloudIdentity | None
     ) -> FoundCluster:
@@ -928,6 +939,9 @@ class NoClouds:
 
     async def log_in(self, endpoint: str, username: str, password: Sensitive, access: RegistryAccess = OPEN) -> AwsKeys:
         raise _make_cloudless("ldap")
+
+
+NO_CLOUDS = NoClouds()
 
 
 def _make_cloudless(provider: str) -> CredentialsInvalid:

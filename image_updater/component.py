@@ -8,7 +8,7 @@ from typing import Any
 
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import SERVICE_ACCOUNT, ObjectKey, ObjectRef
-from gitops_core.ports import CloudLogins, Query
+from gitops_core.ports import NO_CLOUDS, CloudLogins, Clouds, Query
 from gitops_core.runtime.loop.controlling import is_significant
 from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, Permission
@@ -68,6 +68,7 @@ def make_controllers(
     reader: ImageReader,
     logins: CloudLogins | None = None,
     forges: Forges | None = None,
+    clouds: Clouds = NO_CLOUDS,
 ) -> tuple[Controller[Any], ...]:
     """Make the controllers of all four kinds."""
     listings = Listings()
@@ -121,7 +122,7 @@ def make_controllers(
             ),
             significant=is_another_policy,
         ),
-        _make_automations(ImageUpdateAutomationReconciler(platform, proposals)),
+        _make_automations(ImageUpdateAutomationReconciler(platform, proposals, clouds)),
         _make_guards(platform, catalog, health),
     )
 

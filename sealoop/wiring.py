@@ -90,4 +90,5 @@ def make_image_controllers(platform: Platform, ports: Ports) -> tuple[Controller
         reader=ports.reader,
         logins=ports.logins,
         forges=ports.forges,
+        clouds=ports.clouds,
     )

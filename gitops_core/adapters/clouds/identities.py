@@ -13,11 +13,22 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 from gitops_core.adapters.clouds import aws, azure, gcp
 from gitops_core.adapters.clouds.clusters import MANAGEMENT, SCOPES, ClusterApis, make_eks_token
+from gitops_core.adapters.clouds.repositories import (
+    AWS_HOSTS,
+    AZURE_HOSTS,
+    DEVOPS,
+    find_codecommit,
+    is_azure_devops,
+    make_password,
+    make_username,
+)
 from gitops_core.adapters.clouds.sdks import BearerToken, SdkMissing, count_seconds
 from gitops_core.adapters.s3.answers import Given
 from gitops_core.adapters.s3.keys import KeyServices
@@ -25,7 +36,7 @@ from gitops_core.domain.sources.identities import Provider, is_region, is_sts_en
 from gitops_core.errors import CredentialsInvalid, StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import OPEN, RegistryAccess
-from gitops_core.ports import AwsKeys, CloudIdentity, FoundCluster
+from gitops_core.ports import AwsKeys, CloudIdentity, FoundCluster, GitAccess
 from gitops_core.runtime.remotes.registries import identify_access
 from gitops_core.runtime.sharing.remembered import Kept, Remembered
 
@@ -36,8 +47,8 @@ THREADS = 4
 GIVEN = 8 << 10
 """Bytes that keys, a token or a cluster's description take, roughly."""
 CLUSTER_SECONDS = 600.0
-EKS_SECONDS = 600.0
-"""A token is taken for 15 minutes."""
+EKS_SECONDS = PASSWORD_SECONDS = 600.0
+"""A token, or a password for CodeCommit, is taken for 15 minutes."""
 MOST_REMEMBERED = 500 * GIVEN
 LONGEST_SESSION_NAME = 64
 LARGEST_FILE = 1 << 20
@@ -56,6 +67,7 @@ class SdkClouds:
         self._clusters: Remembered[Hashable, FoundCluster] = Remembered(MOST_REMEMBERED, lambda _: GIVEN)
         self._keys: Remembered[Hashable, AwsKeys] = Remembered(MOST_REMEMBERED, lambda _: GIVEN)
         self._tokens: Remembered[Hashable, Sensitive] = Remembered(MOST_REMEMBERED, lambda _: GIVEN)
+        self._passwords: Remembered[Hashable, GitAccess] = Remembered(MOST_REMEMBERED, lambda _: GIVEN)
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
     async def close(self) -> None:
@@ -63,6 +75,7 @@ class SdkClouds:
         await self._keys.close()
         await self._tokens.close()
         await self._clusters.close()
+        await self._passwords.close()
         await self._services.close()
         await self._apis.close()
         for threads in self._threads.values():
@@ -96,6 +109,24 @@ class SdkClouds:
             return _keep(await self._run("gcp", lambda: gcp.get_key_token(key, about, scope)))
 
         return await self._tokens.get(("key", key, scope), ask)
+
+    async def get_git_access(
+        self, provider: Literal["aws", "azure"], url: str, identity: CloudIdentity | None
+    ) -> GitAccess:
+        if provider == "azure":
+            if not is_azure_devops(url):
+                raise _refuse_repository(url, f"{provider!r} (https, {AZURE_HOSTS})")
+            return GitAccess(bearer_token=await self.get_token("azure", DEVOPS, identity))
+        repository = find_codecommit(url)
+        if repository is None:
+            raise _refuse_repository(url, f"{provider!r} (https, {AWS_HOSTS}/v1/repos/NAME)")
+
+        async def ask() -> Kept[GitAccess]:
+            keys = await self.get_aws_keys(repository.region, identity)
+            password = make_password(repository, datetime.now(UTC), keys)
+            return Kept(GitAccess(make_username(keys), password), PASSWORD_SECONDS)
+
+        return await self._passwords.get((repository, identity), ask)
 
     async def find_cluster(self, provider: Provider, cluster: str, identity: CloudIdentity | None) -> FoundCluster:
         async def ask() -> Kept[FoundCluster]:
@@ -176,6 +207,12 @@ class SdkClouds:
             raise StalledError(
                 f"provider {provider!r} needs {error}: install sealoop[{provider}]", reason=CredentialsInvalid.reason
             ) from None
+
+
+def _refuse_repository(url: str, provider: str) -> StalledError:
+    address = urlsplit(url)
+    where = f"{address.scheme}://{address.hostname}{address.path}"[:200]
+    return StalledError(f"{where} is no repository of provider {provider}", reason="InvalidProviderConfiguration")
 
 
 def _split(cluster: str) -> tuple[str, str]:

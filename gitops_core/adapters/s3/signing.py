@@ -44,7 +44,7 @@ def sign(
         proof["x-amz-security-token"] = keys.session_token.reveal_text()
     signed = {"host": host, **proof}
     scope = f"{moment[:8]}/{region}/{service}/aws4_request"
-    signature = _compute_signature(method, path, query, signed, moment, scope, keys)
+    signature = compute_signature(_write_request(method, path, query, signed), moment, scope, keys)
     who = f"Credential={keys.access_key}/{scope}, SignedHeaders={';'.join(signed)}, Signature={signature}"
     return {**proof, "Authorization": f"AWS4-HMAC-SHA256 {who}"}
 
@@ -75,16 +75,19 @@ def presign(
     if keys.session_token is not None:
         proof.append(("X-Amz-Security-Token", keys.session_token.reveal_text()))
     query = write_query(proof)
-    return f"{query}&X-Amz-Signature={_compute_signature(method, path, query, headers, moment, scope, keys)}"
+    signature = compute_signature(_write_request(method, path, query, headers), moment, scope, keys)
+    return f"{query}&X-Amz-Signature={signature}"
 
 
-def _compute_signature(
-    method: str, path: str, query: str, headers: Mapping[str, str], moment: str, scope: str, keys: AwsKeys
-) -> str:
-    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    canonical = "\n".join((method, path, query, lines, ";".join(headers), EMPTY))
+def compute_signature(canonical: str, moment: str, scope: str, keys: AwsKeys) -> str:
+    """Compute the signature of a canonical request, in hexadecimal digits."""
     text = "\n".join(("AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest()))
     key = b"AWS4" + keys.secret_key.reveal()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _write_request(method: str, path: str, query: str, headers: Mapping[str, str]) -> str:
+    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    return "\n".join((method, path, query, lines, ";".join(headers), EMPTY))
