@@ -28,10 +28,9 @@ from gitops_core.ports import Clouds, GitAccess, GitRef
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.remotes.credentials import read_repository_access
 from gitops_core.schema import read_manifest
-from sealoop.embedded.githttp import GitServer, make_basic, make_bearer
+from sealoop.embedded.githttp import GitServer, create_repository, make_basic, make_bearer
 from tests.servers.certificates import Authority
 from tests.servers.clouds import LeadingProxy, azure_cloud
-from tests.servers.git import create_repository
 
 AZURE = "https://dev.azure.com/shop/apps/_git/fleet"
 REGION = "eu-central-1"
@@ -116,7 +115,7 @@ async def test_azure_devops_takes_the_token_of_this_process(
         proof = make_bearer(token.reveal_text())
         async with served(tmp_path, "shop/apps/_git/fleet", "dev.azure.com", proof) as (proxy, ca):
             secrets = {"git": {**ca, "username": "somebody", "password": "else"}, "proxy": {"address": proxy}}
-            names = {"secretRef": {"name": "git"}, "proxySecretRef": {"name": "proxy"}}
+            names: dict[str, Any] = {"secretRef": {"name": "git"}, "proxySecretRef": {"name": "proxy"}}
             access = await read_access(clouds, AZURE, "azure", secrets=secrets, **names)
 
             assert (await resolve(tmp_path, AZURE, access)).startswith("main@sha1:")
@@ -143,7 +142,7 @@ async def test_codecommit_takes_a_signature_of_the_repository_for_a_password(
     text = signer.string_to_sign(request, f"GIT\n/v1/repos/fleet\n\nhost:{host}\n\nhost\n")
     assert signature == signer.signature(text, request)
     async with served(tmp_path, "v1/repos/fleet", host, make_basic(access.username, password)) as (proxy, ca):
-        names = {"secretRef": {"name": "git"}, "proxySecretRef": {"name": "proxy"}}
+        names: dict[str, Any] = {"secretRef": {"name": "git"}, "proxySecretRef": {"name": "proxy"}}
         secrets = {"git": ca, "proxy": {"address": proxy}}
         access = await read_access(clouds, CODECOMMIT, "aws", secrets=secrets, **names)
         assert (await resolve(tmp_path, CODECOMMIT, access)).startswith("main@sha1:")
