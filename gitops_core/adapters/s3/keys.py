@@ -19,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, find_proxy, read_body
-from gitops_core.adapters.oci import Sessions, explain_connection
+from gitops_core.adapters.oci import Sessions, explain_connection, find_http_proxy
 from gitops_core.adapters.s3.answers import Given, read_error, read_keys
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
@@ -69,7 +69,7 @@ class KeyServices:
     ) -> Given:
         about = f"POST {endpoint} ({action})"
         body = urlencode({"Action": action, "Version": VERSION, **form, field: secret.reveal()})
-        proxy = access.proxy.reveal_text() if access.proxy is not None else find_proxy(endpoint, self._environment)
+        proxy = find_http_proxy(access) if access.proxy is not None else find_proxy(endpoint, self._environment)
         try:
             async with (
                 self._sessions.used(access) as session,

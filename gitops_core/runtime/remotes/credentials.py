@@ -33,7 +33,6 @@ from gitops_core.runtime.remotes.identities import read_identity
 SECRET = Kind("", "v1", "Secret")
 WRONG_PROVIDER = "InvalidProviderConfiguration"
 NO_APP = "secretRef with github app data must be specified when provider is set to github"
-PROXY_SCHEMES = ("http", "https", "socks5")
 
 
 def list_secrets(namespace: str, *references: LocalReference | None) -> Iterator[ObjectRef]:
@@ -94,7 +93,7 @@ async def read_repository_access(
         return access
     key = ObjectKey(namespace, spec.proxy_secret_ref.name)
     try:
-        return replace(access, proxy=read_proxy(await _read_values(cluster, key), str(key), PROXY_SCHEMES, cure=""))
+        return replace(access, proxy=read_proxy(await _read_values(cluster, key), str(key)))
     except (ValueError, GitAccessDenied) as error:
         raise GitAccessDenied(f"failed to configure proxy options: {error}") from None
 

@@ -21,6 +21,7 @@ from gitops_core.schema import read_manifest
 from tests.gitops_core.reconcilers.realworld import RealWorld, condition, ready, real_world
 from tests.servers.aws import S3Server
 from tests.servers.certificates import Authority
+from tests.servers.proxy import socks_proxy
 from tests.stretches import LONGEST, Stretches
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
@@ -171,6 +172,16 @@ async def test_the_signature_is_what_a_store_that_checks_it_takes(s3_auth_server
         assert ready(live) == ("True", "Succeeded"), live
         tree = await world.kinds["Bucket"].read_tree(_read(live), live["status"]["artifact"]["revision"])
         assert set(tree) == {"app/a b+c/ü&=.yaml", "x~y/(1)*'!.txt"}
+
+
+async def test_a_socks_proxy_leads_to_the_store(s3_server: S3Server, tmp_path: Path) -> None:
+    await fill(s3_server, "by-socks", {"app/one.yaml": config_map("one")})
+    async with socks_proxy("u:p") as proxy, real_world(tmp_path / "state") as world, world.running():
+        await world.secret("proxy", {"address": f"socks5://{proxy.host}", "username": "u", "password": "p"})
+        live = await watch(world, s3_server.host, "by-socks", proxySecretRef={"name": "proxy"})
+
+        assert ready(live) == ("True", "Succeeded")
+        assert set(proxy.targets) == {s3_server.host}
 
 
 async def test_where_no_region_is_said_the_one_that_the_store_names_is_signed_for(tmp_path: Path) -> None:

@@ -161,10 +161,10 @@ async def test_a_missing_object_is_named(local_cluster: LocalCluster, spec: dict
     assert caught.value.reason == "AuthenticationFailed"
 
 
-async def test_a_socks_proxy_needs_an_edit(local_cluster: LocalCluster) -> None:
-    await _secret(local_cluster, "proxy", "Opaque", {"address": b"socks5://proxy:1080"})
+async def test_a_proxy_of_another_kind_needs_an_edit(local_cluster: LocalCluster) -> None:
+    await _secret(local_cluster, "proxy", "Opaque", {"address": b"socks4://proxy:1080"})
 
-    with pytest.raises(StalledError, match=r"got 'socks5'; use an HTTP proxy$") as caught:
+    with pytest.raises(StalledError, match=r"\(http, https, socks5\), got 'socks4'$") as caught:
         await _access(local_cluster, proxySecretRef={"name": "proxy"})
 
     assert caught.value.reason == "AuthenticationFailed"
