@@ -287,7 +287,10 @@ async def test_the_network_is_open_only_for_what_no_key_at_hand_opens(
 
     monkeypatch.setattr(Sandboxed, "run", note)
     sealed = encrypt(tmp_path, SECRET, *SECRET_FIELDS, age=key)
-    service = sealed.replace(b"sops:\n", b"sops:\n    hc_vault: [{vault_address: 'http://127.0.0.1:9', enc: x}]\n")
+    vault = (
+        "{vault_address: 'http://127.0.0.1:9', engine_path: a, key_name: b, created_at: '2026-01-01T00:00:00Z', enc: x}"
+    )
+    service = sealed.replace(b"sops:\n", f"sops:\n    hc_vault: [{vault}]\n".encode())
 
     await _open(Sops(), service, parse_keys({"x.agekey": key.identity.encode()}))
     with pytest.raises(DecryptionFailed):

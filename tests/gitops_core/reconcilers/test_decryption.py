@@ -211,15 +211,15 @@ async def test_what_the_server_quotes_of_a_decrypted_value_is_muted_whatever_the
 
 
 @in_virtual_time
-async def test_what_kustomize_quotes_of_a_decrypted_patch_is_muted(lab: Lab) -> None:
+async def test_what_kustomize_quotes_of_a_decrypted_file_is_muted(lab: Lab) -> None:
+    broken = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec: {{template: {PASSWORD}}}\n"
     files = {
-        "apps/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm}\n",
-        "apps/patch.env": lab.seal(f"TOKEN={PASSWORD}\n", format_="dotenv"),
-        f"apps/{BUILD}": "resources: [cm.yaml]\npatches: [{path: patch.env, target: {kind: ConfigMap}}]\n",
+        "apps/web.yaml": lab.seal(broken, "--encrypted-regex", "^template$"),
+        f"apps/{BUILD}": "resources: [web.yaml]\nlabels: [{pairs: {a: b}, includeTemplates: true}]\n",
     }
     async with _decrypting(lab, files) as (world, _):
         _, reason, message = condition(await world.kustomization("apps"), "Ready")
-        assert (reason, "unable to parse SM or JSON patch" in message) == ("BuildFailed", True)
+        assert (reason, "value: {***}" in message) == ("BuildFailed", True)
         assert "hunter2" not in await _tell_everything(world)
 
 
