@@ -212,14 +212,14 @@ async def test_what_the_server_quotes_of_a_decrypted_value_is_muted_whatever_the
 
 @in_virtual_time
 async def test_what_kustomize_quotes_of_a_decrypted_file_is_muted(lab: Lab) -> None:
-    broken = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec: {{template: {PASSWORD}}}\n"
+    broken = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, annotations: {PASSWORD}}}\n"
     files = {
-        "apps/web.yaml": lab.seal(broken, "--encrypted-regex", "^template$"),
-        f"apps/{BUILD}": "resources: [web.yaml]\nlabels: [{pairs: {a: b}, includeTemplates: true}]\n",
+        "apps/web.yaml": lab.seal(broken, "--encrypted-regex", "^annotations$"),
+        f"apps/{BUILD}": "resources: [web.yaml]\ncommonAnnotations: {a: b}\n",
     }
     async with _decrypting(lab, files) as (world, _):
         _, reason, message = condition(await world.kustomization("apps"), "Ready")
-        assert (reason, "value: {***}" in message) == ("BuildFailed", True)
+        assert (reason, "node contents:\n***" in message) == ("BuildFailed", True)
         assert "hunter2" not in await _tell_everything(world)
 
 
