@@ -19,6 +19,7 @@ from gitops_core.ports import (
     Clouds,
     Cluster,
     Compute,
+    Decryptor,
     Expressions,
     NoArtifacts,
     NoBuckets,
@@ -49,6 +50,7 @@ class Ports:
     """
 
     renderer: Renderer
+    decryptor: Decryptor
     expressions: Expressions
     registry: Registry
     reader: ImageReader
@@ -72,6 +74,7 @@ def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any],
         *gitops.make_controllers(
             platform,
             ports.renderer,
+            ports.decryptor,
             ports.expressions,
             remotes=Remotes(ports.artifacts, ports.logins, ports.buckets, ports.clouds),
         ),

@@ -14,10 +14,11 @@ from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import KINDS, GitRepository, Kustomization
 from gitops_core.errors import ClusterError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Cluster, Git, Query
+from gitops_core.ports import Cluster, Decryptor, Git, Query
 from gitops_core.reconcilers.sources import SourceKinds
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.metrics import Metrics
@@ -104,6 +105,8 @@ class World:
         self.git = FakeGit()
         self.metrics = Metrics(CollectorRegistry())
         self.sources = component.Sources.get_kinds
+        self.renderer = Kustomize()
+        self.decryptor: Decryptor = Sops()
 
     @property
     def repository(self) -> FakeRepository:
@@ -152,7 +155,9 @@ class World:
             await task
 
     def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
-        self.controllers = component.make_controllers(platform, Kustomize(), SandboxedExpressions(), self.sources)
+        self.controllers = component.make_controllers(
+            platform, self.renderer, self.decryptor, SandboxedExpressions(), self.sources
+        )
         return self.controllers
 
     async def put(self, kind: type[GitRepository | Kustomization], name: str, **spec: Any) -> Manifest:
