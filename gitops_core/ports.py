@@ -797,9 +797,14 @@ def _make_unasked(repository: Repository) -> RegistryUnavailable:
 class CloudLogins(Protocol):
     """The registries of the big clouds, whose passwords are short-lived and made by the cloud's own API."""
 
-    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
-        """Return the credentials of this process's own cloud identity for the repository's registry, kept while they
-        last.
+    async def login(
+        self,
+        provider: Literal["aws", "azure", "gcp"],
+        repository: Repository,
+        identity: CloudIdentity | None = None,
+    ) -> Credentials:
+        """Return the credentials of a cloud identity (None: this process's own) for the repository's registry, kept
+        while they last.
 
         Raises:
             CredentialsInvalid: the cloud gave none.
@@ -811,7 +816,12 @@ class CloudLogins(Protocol):
 class NoCloudLogins:
     """Implements CloudLogins where there are none."""
 
-    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
+    async def login(
+        self,
+        provider: Literal["aws", "azure", "gcp"],
+        repository: Repository,
+        identity: CloudIdentity | None = None,
+    ) -> Credentials:
         raise CredentialsInvalid(f"no login of provider {provider!r} is set up for registry {repository.registry}")
 
 

@@ -81,6 +81,7 @@ def make_controllers(
         Checkpoints(platform.cluster, platform.objects, platform.clock, catalog, platform.compute),
         listings,
         platform.compute,
+        platform.policy.default_service_account,
     )
     policies = ImagePolicyReconciler(
         platform.cluster,
@@ -94,7 +95,13 @@ def make_controllers(
         platform.compute,
         platform.policy,
     )
-    reach = partial(read_registry_access, platform.cluster, logins=logins, compute=platform.compute)
+    reach = partial(
+        read_registry_access,
+        platform.cluster,
+        logins=logins,
+        compute=platform.compute,
+        default_account=platform.policy.default_service_account,
+    )
     proposals = (
         PullRequests(
             platform.cluster, platform.clock, platform.objects, forges, reader, reach, platform.compute, platform.policy

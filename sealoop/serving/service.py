@@ -178,7 +178,7 @@ async def open_ports(
     buckets = await stack.enter_async_context(S3Buckets(os.environ, compute))
     clouds = SdkClouds(os.environ)
     stack.push_async_callback(clouds.close)
-    logins = SdkLogins()
+    logins = SdkLogins(clouds)
     stack.push_async_callback(logins.close)
     forges = await stack.enter_async_context(HttpForges(os.environ))
     limits = BuildLimits(policy.build_seconds, policy.build_memory, policy.build_output)

@@ -138,7 +138,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def cloud_server() -> Iterator[CloudServer]:
     """Serve over plain HTTP, as metadata servers speak it."""
     server = CloudServer()
-    with _serving(server):
+    with serving(server):
         yield server
 
 
@@ -154,7 +154,7 @@ def azure_cloud(folder: Path, *names: str) -> Iterator[tuple[CloudServer, dict[s
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     token = folder / "federated-token"
     token.write_text("signed-by-the-cluster")
-    with _serving(server), LeadingProxy(server.server_port) as proxy:
+    with serving(server), LeadingProxy(server.server_port) as proxy:
         yield (
             server,
             {
@@ -170,7 +170,8 @@ def azure_cloud(folder: Path, *names: str) -> Iterator[tuple[CloudServer, dict[s
 
 
 @contextmanager
-def _serving(server: http.server.HTTPServer) -> Iterator[None]:
+def serving(server: http.server.HTTPServer) -> Iterator[None]:
+    """Serve in a thread, until the block ends."""
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

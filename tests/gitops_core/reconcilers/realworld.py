@@ -148,7 +148,8 @@ async def real_world(state: Path, policy: Policy = DEFAULT_POLICY) -> AsyncItera
     local = LocalCluster.open(None, SystemClock(), SystemChance())
     for kind in KINDS:
         await local.create(make_crd(kind), field_manager="test")
-    git, logins, clouds = GitMirrors(state), SdkLogins(), SdkClouds(os.environ)
+    git, clouds = GitMirrors(state), SdkClouds(os.environ)
+    logins = SdkLogins(clouds)
     async with OciRegistry() as registry, S3Buckets() as buckets:
         artifacts = RegistryArtifacts(registry)
         yield RealWorld(local, git, Remotes(artifacts, logins, buckets, clouds), policy)

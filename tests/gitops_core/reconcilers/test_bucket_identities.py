@@ -25,15 +25,26 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from gitops_core.adapters.clouds.identities import SdkClouds
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.adapters.oci import SdkLogins
 from gitops_core.adapters.s3 import S3Buckets
 from gitops_core.api import Bucket
-from gitops_core.errors import BucketDenied, BucketUnavailable, Forbidden, GitOpsError, SourceFailed, StalledError
-from gitops_core.meta import Sensitive
+from gitops_core.errors import (
+    BucketDenied,
+    BucketUnavailable,
+    CredentialsInvalid,
+    Forbidden,
+    GitOpsError,
+    SourceFailed,
+    StalledError,
+)
+from gitops_core.meta import ObjectKey, Sensitive
+from gitops_core.oci.references import Repository
 from gitops_core.ports import BucketPlace, Cluster
 from gitops_core.reconcilers.bucketproofs import Prover
 from gitops_core.reconcilers.buckets import BucketSource
 from gitops_core.reconcilers.kepttrees import KeptTrees
 from gitops_core.runtime.policy import Policy
+from gitops_core.runtime.remotes.identities import read_identity
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.schema import read_manifest
 from tests.servers.aws import S3Server
@@ -45,6 +56,7 @@ from tests.servers.controlplane import ControlPlane
 REGION = "eu-central-1"
 S3, STS, VPC = f"s3.{REGION}.amazonaws.com", f"sts.{REGION}.amazonaws.com", f"vpce-1.sts.{REGION}.vpce.amazonaws.com"
 ROLE = "arn:aws:iam::123456789012:role/fleet"
+ECR = f"api.ecr.{REGION}.amazonaws.com"
 POOL = "projects/1/locations/global/workloadIdentityPools/clusters/providers/one"
 
 
@@ -132,7 +144,7 @@ async def cloud(
     cluster = KubernetesCluster.connect(
         control_plane.url, ca=control_plane.ca.read_bytes(), token=Sensitive(control_plane.token)
     )
-    async with aws_gate(tmp_path, s3_auth_server, review, S3, STS, VPC, "storage.googleapis.com") as gate:
+    with aws_gate(tmp_path, s3_auth_server, review, S3, STS, VPC, ECR, "storage.googleapis.com") as gate:
         clouds = SdkClouds({"HTTPS_PROXY": gate.proxy, "AWS_CA_BUNDLE": str(gate.authority)})
         git = GitMirrors(tmp_path / "git")
         made = Cloud(control_plane, cluster, clouds, gate, git, control_plane.namespace("cloud"))
@@ -248,6 +260,24 @@ async def test_a_token_service_that_refuses_or_repeats_the_token_is_told_without
     assert "403 no " in str(error)
 
 
+async def test_ecr_s_password_is_asked_for_with_the_role_s_keys(cloud: Cloud, no_identity: pytest.MonkeyPatch) -> None:
+    for name, value in {"HTTPS_PROXY": cloud.gate.proxy, "AWS_CA_BUNDLE": str(cloud.gate.authority)}.items():
+        no_identity.setenv(name, value)
+    cloud.account("weak", {"eks.amazonaws.com/role-arn": ROLE.replace("fleet", "weak")})
+    logins, ecr = SdkLogins(cloud.clouds), Repository(f"123456789012.dkr.ecr.{REGION}.amazonaws.com", "shop/web")
+    fleet, weak = [
+        await read_identity(cloud.cluster, "aws", ObjectKey(cloud.namespace, name)) for name in ("fleet", "weak")
+    ]
+
+    assert (await logins.login("aws", ecr, fleet)).username == "AWS"
+    assert cloud.gate.hosts == [STS, ECR]
+    keys = await cloud.clouds.get_aws_keys(REGION, fleet)
+    assert f"Credential={keys.access_key}/" in cloud.gate.proofs[1]
+    with pytest.raises(CredentialsInvalid, match="AccessDenied"):
+        await logins.login("aws", ecr, weak)
+    await logins.close()
+
+
 # this process's own identity
 
 
@@ -333,6 +363,11 @@ class Directory:
     async def serve(self, request: web.Request) -> web.Response:
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.asked.append(form)
+        answer = self._answer(form)
+        answer.force_close()  # TLS's goodbye may outlive the loop
+        return answer
+
+    def _answer(self, form: dict[str, str]) -> web.Response:
         if self.answer:
             return web.Response(text=self.answer)
         if (form["LDAPUsername"], form["LDAPPassword"]) != ("lab", "pass&word"):

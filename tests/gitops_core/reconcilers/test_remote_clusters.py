@@ -284,7 +284,9 @@ async def test_a_server_of_a_tenant_s_sees_no_token_but_its_own_and_leads_nowher
 
     async def lead_away(request: web.Request) -> web.Response:
         seen.append(request.headers.get("Authorization", ""))
-        return web.Response(status=307, headers={"Location": f"{near.plane.url}{request.raw_path}"})
+        answer = web.Response(status=307, headers={"Location": f"{near.plane.url}{request.raw_path}"})
+        answer.force_close()  # TLS's goodbye may outlive the loop
+        return answer
 
     authority = Authority.make(tmp_path / "evil")
     pair, context = authority.server(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -327,7 +329,7 @@ async def test_what_is_gone_with_its_tokens_is_told(near: Near, far: ControlPlan
 async def eks(near: Near, far: ControlPlane, s3_auth_server: S3Server, tmp_path: Path) -> AsyncIterator[AwsGate]:
     """AWS with one cluster, which is the other API server."""
     hosts = [f"{service}.{REGION}.amazonaws.com" for service in ("sts", "eks")]
-    async with aws_gate(tmp_path, s3_auth_server, lambda _: True, *hosts) as gate:
+    with aws_gate(tmp_path, s3_auth_server, lambda _: True, *hosts) as gate:
         gate.cluster = (far.url, far.ca_data)
         await near.clouds.close()
         near.clouds = SdkClouds({"HTTPS_PROXY": gate.proxy, "AWS_CA_BUNDLE": str(gate.authority)})

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +23,7 @@ from gitops_core.decoding import decode_json
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials
+from gitops_core.ports import CloudIdentity, Clouds
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -52,8 +55,13 @@ def find_scope(registry: str) -> str:
 
 def login(registry: str) -> Login:
     """Log in to a registry of Azure. Raises CredentialsInvalid, SdkMissing."""
-    given = get_token(_MANAGEMENT.get(registry.rpartition(".")[2], _PUBLIC), about=registry)
-    return exchange(registry, given.token)
+    return exchange(registry, get_token(_find_management(registry), about=registry).token)
+
+
+async def login_as(clouds: Clouds, registry: str, identity: CloudIdentity) -> Callable[[], Login]:
+    """Get a token of a ServiceAccount's application; return what exchanges it, and blocks."""
+    token = await clouds.get_token("azure", _find_management(registry), identity)
+    return partial(exchange, registry, token)
 
 
 def exchange(registry: str, token: Sensitive) -> Login:
@@ -80,6 +88,10 @@ def exchange(registry: str, token: Sensitive) -> Login:
     except (msgspec.MsgspecError, ValueError, LookupError, OverflowError, OSError, RecursionError):
         raise CredentialsInvalid(f"POST {url}: the answer is no refresh token") from None
     return Login(Credentials(USER, Sensitive(refresh)), expires)
+
+
+def _find_management(registry: str) -> str:
+    return _MANAGEMENT.get(registry.rpartition(".")[2], _PUBLIC)
 
 
 def _keep(request: PreparedRequest) -> PreparedRequest:
