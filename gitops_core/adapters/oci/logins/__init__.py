@@ -93,7 +93,7 @@ class SdkLogins:
     async def _ask(
         self, provider: Provider, cloud: _Cloud, scope: str, identity: CloudIdentity | None
     ) -> Kept[Credentials]:
-        ask = partial(cloud.login, scope)
+        ask: Callable[[], Login] = partial(cloud.login, scope)
         if identity is not None:
             ask = await cloud.login_as(self._clouds, scope, identity)
         # threads of its own for each cloud: one that hangs keeps no other one waiting
