@@ -48,7 +48,7 @@ def encrypt(
     types = ["--input-type", format_, "--output-type", output, "--filename-override", f"file.{format_}"]
     recipients = ["--age", age.recipient] if age else []
     (folder / ".sops.yaml").write_text(config)
-    told = ["--config", folder / ".sops.yaml"] if config else []
+    told = ["--config", str(folder / ".sops.yaml")] if config else []
     done = subprocess.run(
         [program("sops"), "--disable-version-check", *told, "encrypt", *types, *recipients, *arguments],
         check=False,

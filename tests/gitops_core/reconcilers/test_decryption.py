@@ -212,10 +212,10 @@ async def test_what_the_server_quotes_of_a_decrypted_value_is_muted_whatever_the
 
 @in_virtual_time
 async def test_what_kustomize_quotes_of_a_decrypted_file_is_muted(lab: Lab) -> None:
-    broken = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, annotations: {PASSWORD}}}\n"
+    broken = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, labels: {PASSWORD}}}\n"
     files = {
-        "apps/web.yaml": lab.seal(broken, "--encrypted-regex", "^annotations$"),
-        f"apps/{BUILD}": "resources: [web.yaml]\ncommonAnnotations: {a: b}\n",
+        "apps/web.yaml": lab.seal(broken, "--encrypted-regex", "^labels$"),
+        f"apps/{BUILD}": "resources: [web.yaml]\nlabels: [{pairs: {a: b}}]\n",
     }
     async with _decrypting(lab, files) as (world, _):
         _, reason, message = condition(await world.kustomization("apps"), "Ready")
