@@ -16,6 +16,7 @@ import msgspec
 
 from gitops_core.api import Artifact, Bucket, BucketStatus
 from gitops_core.domain.sources.buckets import compute_revision, place_files, select_objects
+from gitops_core.domain.sources.identities import split_address
 from gitops_core.domain.sources.ignore import EVERY_FILE, IGNORE_FILE, IgnoreRules, IgnoreRulesInvalid, parse_own_rules
 from gitops_core.errors import (
     BucketError,
@@ -106,6 +107,10 @@ class BucketSource:
         spec, namespace = wanted.spec, wanted.metadata.namespace
         if "/" in spec.endpoint or "?" in spec.endpoint or "#" in spec.endpoint or "@" in spec.endpoint:
             raise SourceFailed("Endpoint url cannot have fully qualified paths.", reason=DENIED)
+        if not split_address(f"https://{spec.endpoint}").hostname:
+            raise SourceFailed(
+                f"Endpoint: {spec.endpoint[:200]} does not follow ip address or domain name standards.", reason=DENIED
+            )
         try:
             proxy = None
             if spec.proxy_secret_ref is not None:

@@ -16,7 +16,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
-from urllib.parse import urlsplit
 
 from gitops_core.adapters.clouds import aws, azure, gcp
 from gitops_core.adapters.clouds.clusters import MANAGEMENT, SCOPES, ClusterApis, make_eks_token
@@ -32,7 +31,13 @@ from gitops_core.adapters.clouds.repositories import (
 from gitops_core.adapters.clouds.sdks import BearerToken, SdkMissing, count_seconds
 from gitops_core.adapters.s3.answers import Given
 from gitops_core.adapters.s3.keys import KeyServices
-from gitops_core.domain.sources.identities import Provider, is_region, is_sts_endpoint, write_sts_endpoint
+from gitops_core.domain.sources.identities import (
+    Provider,
+    is_region,
+    is_sts_endpoint,
+    split_address,
+    write_sts_endpoint,
+)
 from gitops_core.errors import CredentialsInvalid, StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import OPEN, RegistryAccess
@@ -210,7 +215,7 @@ class SdkClouds:
 
 
 def _refuse_repository(url: str, provider: str) -> StalledError:
-    address = urlsplit(url)
+    address = split_address(url)
     where = f"{address.scheme}://{address.hostname}{address.path}"[:200]
     return StalledError(f"{where} is no repository of provider {provider}", reason="InvalidProviderConfiguration")
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from gitops_core.adapters.s3.signing import compute_signature
+from gitops_core.domain.sources.identities import split_address
 from gitops_core.meta import Sensitive
 from gitops_core.ports import AwsKeys
 
@@ -42,7 +42,7 @@ def is_azure_devops(url: str) -> bool:
     >>> [is_azure_devops(url) for url in ("https://dev.azure.com/a/b/_git/c", "https://dev.azure.com.evil.example/a")]
     [True, False]
     """
-    parts = urlsplit(url)
+    parts = split_address(url)
     return parts.scheme == "https" and _AZURE.fullmatch(parts.netloc) is not None
 
 
@@ -52,7 +52,7 @@ def find_codecommit(url: str) -> CodeCommit | None:
     >>> find_codecommit("https://git-codecommit.eu-central-1.amazonaws.com/v1/repos/fleet")
     CodeCommit(region='eu-central-1', host='git-codecommit.eu-central-1.amazonaws.com', path='/v1/repos/fleet')
     """
-    parts = urlsplit(url)
+    parts = split_address(url)
     match = _AWS.fullmatch(parts.netloc)
     if parts.scheme != "https" or match is None or not re.fullmatch(r"/v1/repos/[\w.-]{1,100}", parts.path, re.ASCII):
         return None

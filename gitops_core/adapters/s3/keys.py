@@ -24,8 +24,9 @@ from gitops_core.adapters.s3.answers import Given, read_error, read_keys
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import RegistryAccess
+from gitops_core.runtime.sharing.places import Places, PlacesTaken
 
-TOTAL, READ, SESSIONS = 30.0, 20.0, 16
+PER_HOST, TOTAL, READ, QUEUE, SESSIONS = 8, 30.0, 20.0, 10.0, 16
 LARGEST_ANSWER = 64 << 10
 LONGEST_CAUSE = 300
 VERSION = "2011-06-15"
@@ -42,6 +43,7 @@ class KeyServices:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._sessions = Sessions(TOTAL, READ, SESSIONS)
+        self._places = Places(remote=None, per_host=PER_HOST, patience=QUEUE)
 
     async def close(self) -> None:
         await self._sessions.close()
@@ -67,17 +69,20 @@ class KeyServices:
         secret: Sensitive,
         access: RegistryAccess,
     ) -> Given:
-        about = f"POST {endpoint} ({action})"
+        about = f"POST {endpoint[:LONGEST_CAUSE]} ({action})"
         body = urlencode({"Action": action, "Version": VERSION, **form, field: secret.reveal()})
-        proxy = find_http_proxy(access) if access.proxy is not None else find_proxy(endpoint, self._environment)
         try:
+            address, proxy = URL(endpoint, encoded=True), find_http_proxy(access)
+            if access.proxy is None:
+                proxy = find_proxy(endpoint, self._environment)
             async with (
+                self._places.taken(address.authority, TOTAL),
                 self._sessions.used(access) as session,
-                session.post(
-                    URL(endpoint, encoded=True), data=body, headers=FORM, allow_redirects=False, proxy=proxy
-                ) as response,
+                session.post(address, data=body, headers=FORM, allow_redirects=False, proxy=proxy) as response,
             ):
                 status, answer = response.status, await read_body(response, LARGEST_ANSWER)
+        except PlacesTaken as error:
+            raise CredentialsInvalid(f"{about}: it is busy or hangs: {error}") from None
         except BodyTooLarge as error:
             raise CredentialsInvalid(f"{about}: {error}") from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:

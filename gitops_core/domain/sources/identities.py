@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 Provider = Literal["aws", "azure", "gcp"]
 
@@ -94,12 +94,26 @@ def is_sts_endpoint(endpoint: str) -> bool:
     >>> any(map(is_sts_endpoint, ("https://evil.example/.sts.amazonaws.com", "http://sts.amazonaws.com")))
     False
     """
-    parts = urlsplit(endpoint) if endpoint.isascii() and endpoint.isprintable() else urlsplit("")
+    parts = split_address(endpoint)
     return (
         parts.scheme == "https"
         and _STS.fullmatch(parts.netloc) is not None
         and not (parts.path.strip("/") or parts.query or parts.fragment)
     )
+
+
+def split_address(text: str) -> SplitResult:
+    """Split an address that somebody wrote; what is none has no part.
+
+    >>> split_address("https://["), split_address("https://a.example/b").netloc
+    (SplitResult(scheme='', netloc='', path='', query='', fragment=''), 'a.example')
+    """
+    try:
+        parts = urlsplit(text) if text.isascii() and text.isprintable() else urlsplit("")
+        _ = parts.port
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        return urlsplit("")
+    return parts
 
 
 def is_aws_host(host: str) -> bool:

@@ -208,6 +208,8 @@ async def test_spec_sts_names_another_token_service_of_aws(cloud: Cloud) -> None
         "https://sts.amazonaws.com:8443",
         "https://evil.example#.sts.amazonaws.com",
         "https://evil.example\\.sts.amazonaws.com",
+        "https://[",
+        "https://sts.amazonaws.com:port",
     ],
 )
 async def test_no_token_goes_to_a_token_service_that_is_not_aws_s(endpoint: str, cloud: Cloud) -> None:
@@ -393,6 +395,44 @@ async def directory(keys: tuple[str, str], authority: Authority) -> AsyncIterato
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     yield served, f"https://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
+
+
+@pytest.mark.parametrize("endpoint", ["https://[", "https://a b", "https://127.0.0.1:port", "https://a\u2100b"])
+async def test_an_address_that_is_none_is_told(endpoint: str, cloud: Cloud) -> None:
+    cloud.secret("user", {"username": "lab", "password": "pass&word"})
+    sts = {"provider": "ldap", "endpoint": endpoint, "secretRef": {"name": "user"}}
+    for proxy in ({}, {"proxySecretRef": None}):
+        error = await cloud.refusal(provider="generic", sts=sts, **proxy)
+        assert str(error).startswith(f"POST {endpoint} (AssumeRoleWithLDAPIdentity): ")
+
+
+async def test_a_token_service_that_hangs_is_asked_by_few_at_a_time(cloud: Cloud, tmp_path: Path) -> None:
+    """Of a hundred who ask, eight wait for its answer; the others are told, and come again."""
+    open_now, most = 0, 0
+
+    async def hang(request: web.Request) -> web.Response:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await gone.wait()
+        return web.Response(status=503)
+
+    gone, app = asyncio.Event(), web.Application()
+    app.router.add_post("/", hang)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    asking = [
+        asyncio.create_task(cloud.clouds.log_in(endpoint, f"user-{number}", Sensitive("p"))) for number in range(100)
+    ]
+    done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
+    gone.set()
+    await asyncio.gather(*asking, return_exceptions=True)
+    await runner.cleanup()
+
+    assert most == 8
+    assert all("it is busy or hangs" in str(task.exception()) for task in done)
 
 
 async def test_a_directory_s_user_gets_keys_over_the_trust_of_spec_sts(cloud: Cloud, tmp_path: Path) -> None:

@@ -159,6 +159,8 @@ async def test_codecommit_takes_a_signature_of_the_repository_for_a_password(
         ("azure", "ssh://dev.azure.com/a"),
         ("azure", "https://evil.visualstudio.com.evil.example/a"),
         ("azure", CODECOMMIT),
+        ("azure", "https://["),
+        ("aws", "https://a\u2100b/v1/repos/fleet"),
         ("aws", CODECOMMIT.replace("https", "http")),
         ("aws", CODECOMMIT.replace("amazonaws.com", "amazonaws.com.evil.example")),
         ("aws", "https://git-codecommit.evil.example/.amazonaws.com/v1/repos/fleet"),
