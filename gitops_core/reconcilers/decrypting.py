@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from gitops_core.api import Kustomization
 from gitops_core.domain.render.encrypted import Piece, list_values, take_apart
-from gitops_core.domain.render.muting import mute_values
+from gitops_core.domain.render.muting import make_mute
 from gitops_core.domain.render.seals import Sealed, find_plain_secrets, find_sealed
 from gitops_core.domain.render.sopskeys import KeyInvalid, SopsKeys, parse_keys
 from gitops_core.errors import DecryptionFailed, MacMismatch, ManifestInvalid
@@ -131,9 +131,11 @@ class Plaintext:
 
     def mute(self, text: str) -> str:
         """Replace by *** what of it stands in `text`."""
-        if not self.opened:
-            return text
-        return mute_values(text, (value for one in self.opened for value in one.list_values()), WITHHELD)
+        return self.make_mute()(text) if self.opened else text
+
+    def make_mute(self) -> Callable[[str], str]:
+        """Make a function that mutes many texts."""
+        return make_mute((value for one in self.opened for value in one.list_values()), WITHHELD)
 
 
 def find_keys(wanted: Kustomization) -> ObjectKey | None:

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from gitops_core.domain.sync.remotes import Remote, read_remote, refuse_audiences, write_address
-from gitops_core.domain.sync.targets import is_account_name
 from gitops_core.errors import ClusterUnavailable, CredentialsInvalid, StalledError
-from gitops_core.meta import SERVICE_ACCOUNT, ObjectKey, ObjectRef, Sensitive
+from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import CloudIdentity, Clouds, Cluster, RemoteCluster
 from gitops_core.reconcilers.variables import CONFIG_MAP
 from gitops_core.runtime.policy import Policy
-from gitops_core.runtime.remotes.identities import read_identity
+from gitops_core.runtime.remotes.identities import read_account, read_identity
 from gitops_core.runtime.sharing.remembered import Kept, Remembered
 
 TOKEN = 4 << 10
@@ -31,6 +30,10 @@ _TokenKey = tuple[ObjectKey, str, tuple[str, ...]]
 
 def _make_tokens() -> Remembered[_TokenKey, Sensitive]:
     return Remembered(MOST_REMEMBERED, lambda _: TOKEN)
+
+
+class DescriptionMissing(ValueError):
+    """There is no such ConfigMap."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,12 @@ class RemoteClusters:
         """Find the cluster that a ConfigMap describes, and see that there is a token for it.
 
         Raises:
+            DescriptionMissing, AccountMissing: the ConfigMap, or the ServiceAccount that it names, is not there.
             ValueError, CredentialsInvalid, StalledError: it describes none, or there is no token; ClusterError.
         """
         manifest = await self.cluster.get(ObjectRef(CONFIG_MAP, description))
         if manifest is None:
-            raise ValueError("it is not there")
+            raise DescriptionMissing("it is not there")
         remote = read_remote(manifest.get("data") or {}, self.policy.default_service_account)
         account = ObjectKey(description.namespace, remote.account) if remote.account else None
         if remote.provider == "generic":
@@ -60,24 +64,9 @@ class RemoteClusters:
         identity = await read_identity(self.cluster, remote.provider, account) if account is not None else None
         return await self._find_in_cloud(remote, identity)
 
-    async def explain_loss(self, description: ObjectKey) -> str:
-        """Explain why there will be no token any more: the ConfigMap, or whose token it was, is gone; "" else."""
-        ref = ObjectRef(CONFIG_MAP, description)
-        manifest = await self.cluster.get(ref)
-        if manifest is None:
-            return f"{ref}, which says where they are, is gone"
-        name = (manifest.get("data") or {}).get("serviceAccountName") or self.policy.default_service_account
-        account = ObjectRef(SERVICE_ACCOUNT, ObjectKey(description.namespace, name))
-        if not is_account_name(name) or await self.cluster.get(account) is not None:
-            return ""
-        return f"{account}, as which they were applied, is gone"
-
     async def _find_generic(self, remote: Remote, account: ObjectKey) -> RemoteCluster:
-        ref = ObjectRef(SERVICE_ACCOUNT, account)
-        manifest = await self.cluster.get(ref)
-        if manifest is None:
-            raise ValueError(f"{ref} not found")
-        key = (account, manifest["metadata"].get("uid", ""), remote.audiences)
+        metadata = await read_account(self.cluster, account)
+        key = (account, metadata.get("uid", ""), remote.audiences)
 
         async def get_token(refused: Sensitive | None) -> Sensitive:
             token = await self._tokens.get(key, lambda: self._make_token(account, remote.audiences))

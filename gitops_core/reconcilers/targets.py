@@ -21,16 +21,21 @@ from gitops_core.errors import CredentialsInvalid, StalledError, TransientError
 from gitops_core.meta import SERVICE_ACCOUNT, ObjectRef, Sensitive
 from gitops_core.ports import Clock, Cluster, Clusters, RemoteCluster
 from gitops_core.reconcilers.applying import Applier
-from gitops_core.reconcilers.remoteclusters import RemoteClusters
+from gitops_core.reconcilers.remoteclusters import DescriptionMissing, RemoteClusters
 from gitops_core.reconcilers.variables import CONFIG_MAP
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.remotes.credentials import SECRET, decode_data
+from gitops_core.runtime.remotes.identities import AccountMissing
 
 
 class TargetUnusable(TransientError):
     """What names the cluster to apply to is missing, or is nothing that we use. It may not be watched."""
 
     reason = "ReconciliationFailed"
+
+
+class KubeConfigMissing(TargetUnusable):
+    """There is no Secret with the kubeconfig, or no kubeconfig in it; no ConfigMap, or not whose tokens it names."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Targets:
         """Yield what applies where the Kustomization says, with the rights of its service account if it has one.
 
         Raises:
-            TargetUnusable: the kubeconfig, or the ConfigMap, which the message names.
+            KubeConfigMissing, TargetUnusable: the kubeconfig, or the ConfigMap, which the message names.
             AccountInvalid: nobody can be called as the service account is.
         """
         account = find_account(wanted, self.policy.default_service_account)
@@ -66,16 +71,17 @@ class Targets:
             yield Applier(target.cluster, self.clock, ownership, target.id, force=wanted.spec.force)
 
     async def explain_loss(self, wanted: Kustomization) -> str:
-        """Explain why nobody can prune any more: what it was applied with is gone, or never was; "" else."""
+        """Explain why nobody can prune any more: who applied it is gone, or never was; "" else.
+
+        That what names another cluster is gone is told by `open`.
+        """
         try:
             account = find_account(wanted, self.policy.default_service_account)
         except AccountInvalid as error:
             return str(error)
-        if (named := find_kubeconfig(wanted)) is not None:
-            return "" if await self._find_kubeconfig(named) is not None else f"{_describe(named)} is gone"
-        if (description := find_description(wanted)) is not None:
-            return await self.remotes.explain_loss(description)
-        if account is None or await self.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is not None:
+        if account is None or wanted.spec.kube_config is not None:
+            return ""
+        if await self.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is not None:
             return ""
         return f"ServiceAccount/{account}, which applied them, is gone"
 
@@ -85,13 +91,15 @@ class Targets:
             about = f"the cluster that {ObjectRef(CONFIG_MAP, description)} describes"
             try:
                 return await self.remotes.find(description), about
+            except (DescriptionMissing, AccountMissing) as error:
+                raise KubeConfigMissing(f"{about} cannot be used: {error}", retry_after=delay) from None
             except (ValueError, CredentialsInvalid, StalledError) as error:
                 raise TargetUnusable(f"{about} cannot be used: {error}", retry_after=delay) from None
         if (named := find_kubeconfig(wanted)) is None:
             return None, ""
         kubeconfig = await self._find_kubeconfig(named)
         if kubeconfig is None:
-            raise TargetUnusable(f"{_describe(named)} is not there", retry_after=delay)
+            raise KubeConfigMissing(f"{_describe(named)} is not there", retry_after=delay)
         return kubeconfig, _describe(named)
 
     async def _find_kubeconfig(self, named: KubeConfig) -> Sensitive | None:

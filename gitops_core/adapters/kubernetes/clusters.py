@@ -75,7 +75,7 @@ class KubernetesClusters:
             endpoint = await self._find_endpoint(cluster, about)
             if digest not in self._connections:  # who asked beside us may have been faster
                 self._connections[digest] = _Connection(
-                    KubernetesCluster(endpoint, agent=self.agent, largest_answer=LARGEST_ANSWER)
+                    KubernetesCluster(endpoint, agent=self.agent, largest_answer=LARGEST_ANSWER, compute=self.compute)
                 )
         connection = self._connections[digest]
         connection.users += 1

@@ -29,8 +29,9 @@ from gitops_core.adapters.kubernetes import KubernetesCluster, KubernetesCluster
 from gitops_core.domain.sync.remotes import write_address
 from gitops_core.errors import CredentialsInvalid, Forbidden, StalledError
 from gitops_core.meta import ObjectKey, Sensitive
-from gitops_core.reconcilers.remoteclusters import RemoteClusters
+from gitops_core.reconcilers.remoteclusters import DescriptionMissing, RemoteClusters
 from gitops_core.runtime.policy import Policy
+from gitops_core.runtime.remotes.identities import AccountMissing, read_identity
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from tests.servers.aws import S3Server
 from tests.servers.awsgate import AwsGate, aws_gate
@@ -310,16 +311,17 @@ async def test_a_server_of_a_tenant_s_sees_no_token_but_its_own_and_leads_nowher
     assert asked == []
 
 
-async def test_what_is_gone_with_its_tokens_is_told(near: Near, far: ControlPlane) -> None:
+async def test_that_the_account_or_the_config_map_is_gone_is_told_apart(near: Near, far: ControlPlane) -> None:
     key = near.describe(generic(far))
-    assert await near.remotes.explain_loss(key) == ""
+    await near.remotes.find(key)
     accounts, maps = (f"/api/v1/namespaces/{near.namespace}/{name}" for name in ("serviceaccounts", "configmaps"))
 
     near.plane.expect("DELETE", f"{accounts}/deployer")
-    account = f"ServiceAccount/{near.namespace}/deployer"
-    assert await near.remotes.explain_loss(key) == f"{account}, as which they were applied, is gone"
+    with pytest.raises(AccountMissing, match=f"^ServiceAccount/{near.namespace}/deployer not found$"):
+        await near.remotes.find(key)
     near.plane.expect("DELETE", f"{maps}/far")
-    assert await near.remotes.explain_loss(key) == f"ConfigMap/{near.namespace}/far, which says where they are, is gone"
+    with pytest.raises(DescriptionMissing):
+        await near.remotes.find(key)
 
 
 # clouds
@@ -375,8 +377,6 @@ async def test_a_cluster_of_eks_is_where_aws_says_and_takes_a_signed_question(
 
 
 async def _find_identity(near: Near) -> Any:
-    from gitops_core.runtime.remotes.identities import read_identity
-
     return await read_identity(near.cluster, "aws", ObjectKey(near.namespace, "fleet"))
 
 
