@@ -19,6 +19,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.clouds.identities import SdkClouds
 from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.git.reading import Limits as GitLimits
@@ -174,7 +175,9 @@ async def open_ports(
     artifacts = RegistryArtifacts(registry)
     stack.push_async_callback(artifacts.close)
     buckets = await stack.enter_async_context(S3Buckets(os.environ, compute))
-    logins = SdkLogins()
+    clouds = SdkClouds(os.environ)
+    stack.push_async_callback(clouds.close)
+    logins = SdkLogins(clouds)
     stack.push_async_callback(logins.close)
     forges = await stack.enter_async_context(HttpForges(os.environ))
     limits = BuildLimits(policy.build_seconds, policy.build_memory, policy.build_output)
@@ -190,6 +193,7 @@ async def open_ports(
         forges=forges,
         artifacts=artifacts,
         buckets=buckets,
+        clouds=clouds,
     )
 
 
