@@ -125,7 +125,7 @@ async def test_who_may_not_read_the_credentials_is_led_to_a_checkout_and_another
         with around.serving():
             around.until(lambda: around.ready("gitrepository/app"), "the commit is fetched")
         refused = sealoop(around, "diff", "ks", "app", user=reader)
-        there = sealoop(around, "diff", "ks/app")
+        there = sealoop(around, "diff", "ks/app", "--other-clusters")
         mine, theirs = (sealoop(around, "diff", "own", *more) for more in ((), ("--impersonate",)))
 
         assert refused.returncode == 1
