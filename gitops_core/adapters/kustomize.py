@@ -139,7 +139,7 @@ class Kustomize:
         self._environment = _ENVIRONMENT | {"GOMEMLIMIT": f"{limits.memory * 3 >> 22}MiB"}
         self._confinement = confinement or Confinement.of_this_machine()
         self._token = f"zq{secrets.token_hex(8)}"
-        self._slots = Slots(builds)
+        self._slots = Slots(builds, "builds")
         self._contents: Recent[Key, Key] = Recent(KEPT_KEYS)  # what a folder of a tree stands for, of `_results`
         self._results: Recent[Key, Written] = Recent(KEPT_RESULTS)
         self._sources: Recent[Key, _Sources] = Recent(KEPT_SOURCES)

@@ -78,7 +78,7 @@ class BucketSource:
     compute: Compute
     policy: Policy = DEFAULT_POLICY
     type_: ClassVar[type[Bucket]] = Bucket
-    _slots: Slots = field(default_factory=lambda: Slots(KEPT_AT_ONCE))
+    _slots: Slots = field(default_factory=lambda: Slots(KEPT_AT_ONCE, "buckets"))
 
     def find_artifact(self, source: Bucket) -> Artifact | None:
         return source.status.artifact

@@ -27,7 +27,7 @@ from gitops_core.domain.sync import contests, dependencies, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.plan import SyncPlan
-from gitops_core.domain.sync.predictions import CHANGES, Applied
+from gitops_core.domain.sync.predictions import CHANGES, Applied, Predictions
 from gitops_core.domain.sync.progress import (
     Identity,
     Lives,
@@ -58,10 +58,10 @@ from gitops_core.reconcilers.decrypting import MAC, Scan
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.explaining import find_causes
 from gitops_core.reconcilers.folders import Folder, Folders
-from gitops_core.reconcilers.planning import list_entries, make_overlay, parse_inventory, plan_revision
+from gitops_core.reconcilers.planning import list_entries, make_overlay, plan_revision, sift_inventory
 from gitops_core.reconcilers.risks import find_risks
 from gitops_core.reconcilers.sources import NAMED_BY, SourceUnready, get_fetched
-from gitops_core.reconcilers.targets import Targets
+from gitops_core.reconcilers.targets import KubeConfigMissing, Targets
 from gitops_core.reconcilers.variables import Variables, read_variables
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.loop.refusing import refuse_unsupported
@@ -265,6 +265,7 @@ class KustomizationReconciler:
                 applier.read(plan, memory.imprints) if memory and is_repeated else applier.try_out(plan)
             )
             await self._track(attempt, plan.tracked)
+            await self._compare(attempt, plan, predictions)
         except GitOpsError as error:  # what was applied before is remembered still
             attempt.fail_sync(error)
         return Progress(identity, plan, attempt.digest, fingerprint, attempt.began, predictions)
@@ -275,6 +276,30 @@ class KustomizationReconciler:
         attempt.set_inventory(refs)
         if {e.id for e in list_entries(before)} != {e.id for e in list_entries(attempt.status.inventory)}:
             await self.platform.statuses.write(attempt.wanted, attempt.status)
+
+    async def _compare(self, attempt: Attempt, plan: SyncPlan, predictions: Predictions) -> None:
+        """Find out whether others apply some of the objects too, as these are before the apply; warn of it once."""
+        everyone = await self.platform.objects.list(Kustomization)
+        kubeconfig = find_kubeconfig(attempt.wanted)
+        near = (other for other in everyone if find_kubeconfig(other) == kubeconfig)
+        others = {other.key: other for other in near if other.key != attempt.wanted.key}
+        claims = contests.find_shared((action.ref for action in plan.actions), others.values())
+        for key in tuple(claims):
+            if not contests.has_come_to_its_source(others[key], await self._find_artifact(others[key])):
+                del claims[key]
+        before = attempt.findings.get(CONTESTED)
+        lives = {ref: predictions[ref].live for refs in claims.values() for ref in refs}
+        lives |= await attempt.applier.read_lives(ref for ref, live in lives.items() if live is None)
+        found = contests.select_proven(claims, lives, before.message if before is not None else "")
+        attempt.note(CONTESTED, "AppliedByOthers", contests.tell_shared(found) if found else "")
+
+    async def _find_artifact(self, other: Kustomization) -> Artifact | None:
+        """Return what the source of another Kustomization holds, or None when that is not known."""
+        name, key = dependencies.get_source_name(other)
+        if (kind := self.folders.kinds.get(name)) is None:
+            return None
+        source = await self.platform.objects.get(kind.type_, key)
+        return kind.find_artifact(source) if source is not None else None
 
     async def _go_on(self, attempt: Attempt, progress: Progress) -> Outcome:
         """Carry out stage after stage, as long as what each of them awaits has come."""
@@ -310,7 +335,6 @@ class KustomizationReconciler:
             there = {one.ref: one.live for one in applied if is_there(one.live, clock.now())}
             return progress.begin_waiting(refs, clock.monotonic()), there  # the others may be there a moment later
         await self._prune(attempt, progress.plan)
-        await self._compare(attempt, progress.plan)
         target, imprints = attempt.applier.target, {one.ref: one.imprint for one in progress.applied}
         self._memory[attempt.wanted.key] = _Memory(target, attempt.wanted.metadata.uid, progress.fingerprint, imprints)
         healthy = choose_targets(attempt.wanted, progress, attempt.applier.ownership)
@@ -358,26 +382,6 @@ class KustomizationReconciler:
             attempt.tell("Progressing", "\n".join(f"{ref} deleted" for ref in pruned.deleted))
         for kind, kept in group_by_kind(pruned.spared):
             attempt.warn(f"{kind}Kept", f"{kept} {NOT_DELETED}")
-
-    async def _compare(self, attempt: Attempt, plan: SyncPlan) -> None:
-        """Find out whether others apply some of the objects too, and warn of it once."""
-        everyone = await self.platform.objects.list(Kustomization)
-        kubeconfig = find_kubeconfig(attempt.wanted)
-        near = (other for other in everyone if find_kubeconfig(other) == kubeconfig)
-        others = {other.key: other for other in near if other.key != attempt.wanted.key}
-        found = contests.find_shared((action.ref for action in plan.actions), others.values())
-        for key in tuple(found):
-            if not contests.has_come_to_its_source(others[key], await self._find_artifact(others[key])):
-                del found[key]
-        attempt.note(CONTESTED, "AppliedByOthers", contests.tell_shared(found) if found else "")
-
-    async def _find_artifact(self, other: Kustomization) -> Artifact | None:
-        """Return what the source of another Kustomization holds, or None when that is not known."""
-        name, key = dependencies.get_source_name(other)
-        if (kind := self.folders.kinds.get(name)) is None:
-            return None
-        source = await self.platform.objects.get(kind.type_, key)
-        return kind.find_artifact(source) if source is not None else None
 
     # what is waited for
 
@@ -429,15 +433,24 @@ class KustomizationReconciler:
         self._memory.pop(wanted.key, None)
         self._waits.pop(wanted.key, None)
         self.builder.forget(wanted)
-        refs = parse_inventory(wanted.status)
-        if wanted.spec.suspend or not refs or not _deletes(wanted):
+        refs, faults = sift_inventory(wanted.status)
+        if wanted.spec.suspend or not _deletes(wanted):
             return
-        if why := await self.targets.explain_loss(wanted):
-            text = f"the objects of the inventory are left: {why}"
-            self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
-            return  # the namespace may be going: whoever waited for what is gone would keep it
-        async with self.targets.open(wanted) as applier:
-            await self._delete_all(wanted, stages.sort_for_pruning(refs), applier)
+        if faults:  # they name nothing that could be waited for
+            self._tell_left(wanted, f"an entry of the inventory is left: {faults[0]}")
+        if not refs:
+            return
+        try:
+            if why := await self.targets.explain_loss(wanted):
+                self._tell_left(wanted, f"the objects of the inventory are left: {why}")
+                return  # the namespace may be going: whoever waited for what is gone would keep it
+            async with self.targets.open(wanted) as applier:
+                await self._delete_all(wanted, stages.sort_for_pruning(refs), applier)
+        except KubeConfigMissing as error:
+            self._tell_left(wanted, f"the objects of the inventory are left: {error}")
+
+    def _tell_left(self, wanted: Kustomization, text: str) -> None:
+        self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
 
     async def _delete_all(self, wanted: Kustomization, order: Sequence[ObjectRef], applier: Applier) -> None:
         pruned, metadata = await applier.prune(order), _about(wanted)

@@ -84,7 +84,7 @@ class OciSource:
     compute: Compute
     policy: Policy = DEFAULT_POLICY
     type_: ClassVar[type[OCIRepository]] = OCIRepository
-    _slots: Slots = field(default_factory=lambda: Slots(UNPACKED_AT_ONCE))
+    _slots: Slots = field(default_factory=lambda: Slots(UNPACKED_AT_ONCE, "artifacts"))
 
     def find_artifact(self, source: OCIRepository) -> Artifact | None:
         return source.status.artifact

@@ -89,7 +89,18 @@ def list_entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:
 
 def parse_inventory(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
     """Parse the inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
-    try:
-        return tuple(inventory.parse_id(entry.id, entry.v) for entry in list_entries(status.inventory))
-    except ValueError as error:
-        raise StalledError(f"status.inventory: {error}: take it out (kubectl edit --subresource=status)") from None
+    refs, faults = sift_inventory(status)
+    if faults:
+        raise StalledError(f"status.inventory: {faults[0]}: take it out (kubectl edit --subresource=status)")
+    return refs
+
+
+def sift_inventory(status: KustomizationStatus) -> tuple[tuple[ObjectRef, ...], tuple[str, ...]]:
+    """Sift the inventory: its objects, and what is wrong with entries that name none."""
+    refs, faults = [], []
+    for entry in list_entries(status.inventory):
+        try:
+            refs.append(inventory.parse_id(entry.id, entry.v))
+        except ValueError as error:
+            faults.append(str(error))
+    return tuple(refs), tuple(faults)

@@ -25,6 +25,10 @@ class TargetUnusable(TransientError):
     reason = "ReconciliationFailed"
 
 
+class KubeConfigMissing(TargetUnusable):
+    """There is no Secret with the kubeconfig, or no kubeconfig in it."""
+
+
 @dataclass(frozen=True)
 class Targets:
     """Attributes:
@@ -41,14 +45,14 @@ class Targets:
         """Yield what applies where the Kustomization says, with the rights of its service account if it has one.
 
         Raises:
-            TargetUnusable: the kubeconfig, which the message names.
+            KubeConfigMissing, TargetUnusable: the kubeconfig, which the message names.
             AccountInvalid: nobody can be called as the service account is.
         """
         account, named = find_account(wanted, self.policy.default_service_account), find_kubeconfig(wanted)
         ownership, delay = make_kustomization_ownership(wanted.key), get_retry_interval(wanted.spec)
         kubeconfig = await self._find_kubeconfig(named) if named is not None else None
         if named is not None and kubeconfig is None:
-            raise TargetUnusable(f"{_describe(named)} is not there", retry_after=delay)
+            raise KubeConfigMissing(f"{_describe(named)} is not there", retry_after=delay)
         async with AsyncExitStack() as stack:
             about = _describe(named) if named is not None else ""
             try:
@@ -60,14 +64,17 @@ class Targets:
             yield Applier(target.cluster, self.clock, ownership, target.id, force=wanted.spec.force)
 
     async def explain_loss(self, wanted: Kustomization) -> str:
-        """Explain why nobody can prune any more: what it was applied with is gone, or never was; "" else."""
+        """Explain why nobody can prune any more: who applied it is gone, or never was; "" else.
+
+        That its kubeconfig is gone is told by `open`.
+        """
         try:
             account = find_account(wanted, self.policy.default_service_account)
         except AccountInvalid as error:
             return str(error)
-        if (named := find_kubeconfig(wanted)) is not None:
-            return "" if await self._find_kubeconfig(named) is not None else f"{_describe(named)} is gone"
-        if account is None or await self.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is not None:
+        if account is None or find_kubeconfig(wanted) is not None:
+            return ""
+        if await self.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is not None:
             return ""
         return f"ServiceAccount/{account}, which applied them, is gone"
 

@@ -72,7 +72,7 @@ class ImageUpdateAutomationReconciler:
         status = _keep_announced(status, writer)
         self._targets[wanted.key] = run.wish.targets
         status = self._make_status(status, source, run)
-        await self._wake(source, run)
+        await self._wake(wanted, source, run)
         notices = self._make_notices(wanted, source, run, status)
         try:
             status = msgspec.structs.replace(status, pull_request=await self._settle(wanted, review, run))
@@ -176,12 +176,12 @@ class ImageUpdateAutomationReconciler:
         text = write_push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
         return (Notice("Normal", "Succeeded", text),)
 
-    async def _wake(self, source: Source, run: Run) -> None:
+    async def _wake(self, wanted: ImageUpdateAutomation, source: Source, run: Run) -> None:
         """Ask the sources of the branch to look, when we know a newer commit than they do."""
         if run.pushed is not None:
-            await wake_sources(self.platform, source.url, source.push_branch, run.pushed.commit)
+            await wake_sources(self.platform, wanted, source, run.pushed.commit)
         elif not source.switches:
-            await wake_sources(self.platform, source.url, source.push_branch, run.observed.commit)
+            await wake_sources(self.platform, wanted, source, run.observed.commit)
 
 
 def _write_message(status: ImageUpdateAutomationStatus) -> str:

@@ -61,17 +61,23 @@ def get_source_key(automation: ImageUpdateAutomation) -> ObjectKey:
     return ObjectKey(reference.namespace or automation.metadata.namespace, reference.name)
 
 
-async def find_route(platform: Platform, wanted: ImageUpdateAutomation) -> Route:
-    """Return where the automation reads and pushes. Raises SourceInvalid, SourceMissing, ReferenceRefused."""
-    git = wanted.spec.git
-    if git is None:
-        raise SourceInvalid("source kind 'GitRepository' necessitates field .spec.git: invalid source configuration")
+async def find_source(platform: Platform, wanted: ImageUpdateAutomation) -> GitRepository:
+    """Return the GitRepository that an automation names. Raises SourceMissing, ReferenceRefused."""
     key = get_source_key(wanted)
     platform.policy.check_reference(wanted.ref, ObjectRef(GitRepository.KIND, key))
     repository = await platform.objects.get(GitRepository, key)
     if repository is None:
         group = GitRepository.KIND.group
         raise SourceMissing(f'failed to get source: gitrepositories.{group} "{key.name}" not found')
+    return repository
+
+
+async def find_route(platform: Platform, wanted: ImageUpdateAutomation) -> Route:
+    """Return where the automation reads and pushes. Raises SourceInvalid, SourceMissing, ReferenceRefused."""
+    git = wanted.spec.git
+    if git is None:
+        raise SourceInvalid("source kind 'GitRepository' necessitates field .spec.git: invalid source configuration")
+    repository = await find_source(platform, wanted)
     ref = make_git_ref(git.checkout.ref if git.checkout is not None else repository.spec.ref)
     branch = (git.push.branch if git.push is not None else "") or ref.branch
     if not branch:

@@ -58,13 +58,19 @@ def printed_roles(namespace: str) -> list[dict[str, Any]]:
 
 def grant(around: Surroundings, roles: list[dict[str, Any]]) -> Path:
     """Give a service account the roles, the applier's on APPLIED alone. Returns its kubeconfig."""
+    for role in roles:
+        if role["metadata"]["name"] == "sealoop-applier":
+            (rule,) = role["rules"]
+            role["rules"] = [rule | {"apiGroups": [APPLIED[0]], "resources": [APPLIED[1]]}]
+    return bind(around, roles)
+
+
+def bind(around: Surroundings, roles: list[dict[str, Any]]) -> Path:
+    """Give a service account the roles as they are. Returns its kubeconfig."""
     token = around.plane.service_account(around.namespace, "sealoop")
     subject = {"kind": "ServiceAccount", "name": "sealoop", "namespace": around.namespace}
     for role in roles:
         kind, metadata = role["kind"], role["metadata"]
-        if metadata["name"] == "sealoop-applier":
-            (rule,) = role["rules"]
-            role["rules"] = [rule | {"apiGroups": [APPLIED[0]], "resources": [APPLIED[1]]}]
         reference = {"apiGroup": API, "kind": kind, "name": metadata["name"]}
         binding = {
             "apiVersion": role["apiVersion"],

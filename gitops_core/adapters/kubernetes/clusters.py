@@ -69,7 +69,7 @@ class KubernetesClusters:
                 raise StalledError(str(error), reason=error.reason) from None
             if digest not in self._connections:  # who asked beside us may have been faster
                 self._connections[digest] = _Connection(
-                    KubernetesCluster(endpoint, agent=self.agent, largest_answer=LARGEST_ANSWER)
+                    KubernetesCluster(endpoint, agent=self.agent, largest_answer=LARGEST_ANSWER, compute=self.compute)
                 )
         connection = self._connections[digest]
         connection.users += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 
 from gitops_core.api import GitRepository
 from gitops_core.errors import GitError
@@ -166,3 +167,24 @@ async def test_an_ignore_pattern_that_cannot_be_matched_is_told_and_a_commit_hea
         await world.commit({".sourceignore": "x"})
         await asyncio.sleep(3600)
         assert condition(await world.repository_object(), "Ready")[0] == "True"
+
+
+@in_virtual_time
+async def test_a_source_that_fails_is_looked_at_no_less_often_than_its_interval() -> None:
+    """However long the remote was away, a commit comes within an interval once it is back."""
+    world = World()
+    asked: list[float] = []
+
+    async def away(deed: str, moment: str) -> None:
+        if deed == "resolve" and moment == "before":
+            asked.append(asyncio.get_running_loop().time())
+            raise GitError("the remote is away")
+
+    await world.begin({"a.yaml": config_map("a")})
+    world.git.fault = away
+    async with world.running():
+        await asyncio.sleep(2 * 3600)
+
+    waits = [after - before for before, after in pairwise(asked)]
+    assert max(waits) <= 60
+    assert waits[0] < waits[3] < 30  # and soon at first
