@@ -115,7 +115,9 @@ async def test_reconcilers_are_given_a_cluster_that_reaches_no_secrets_of_other_
         for kind in ("Secret", "ConfigMap", "ServiceAccount"):
             with on_account_of(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))):
                 try:
-                    assert await reconciler.platform.cluster.get(ObjectRef(Kind("", "v1", kind), KEY)) is not None
+                    assert (
+                        await vars(reconciler)["platform"].cluster.get(ObjectRef(Kind("", "v1", kind), KEY)) is not None
+                    )
                 except OutsideNamespace:
                     refused.append(kind)
 
