@@ -23,6 +23,7 @@ from gitops_core.ports import (
     Clock,
     Cluster,
     Compute,
+    Decryptor,
     Expressions,
     Pushes,
     Query,
@@ -41,9 +42,12 @@ from gitops_core.reconcilers import (
     ReceiverReconciler,
     Webhooks,
 )
+from gitops_core.reconcilers.building import Builder
+from gitops_core.reconcilers.decrypting import MAC, Decrypter, find_keys
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.kepttrees import KeptTrees
 from gitops_core.reconcilers.readonly import ReadOnly
+from gitops_core.reconcilers.risks import REPLAY
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.reconcilers.variables import CONFIG_MAP, find_reference
@@ -101,6 +105,7 @@ def make_sources(platform: Platform, remotes: Remotes = NO_REMOTES) -> Sources:
 def make_controllers(
     platform: Platform,
     renderer: Renderer,
+    decryptor: Decryptor,
     expressions: Expressions,
     choose: Callable[[Sources], SourceKinds] = Sources.get_kinds,
     remotes: Remotes = NO_REMOTES,
@@ -114,11 +119,13 @@ def make_controllers(
     kinds = choose(sources)
     folders = Folders(kinds, platform.compute)
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
+    compute, common_keys = platform.compute, platform.policy.sops_age_secret
+    builder = Builder(renderer, Decrypter(platform.cluster, renderer, decryptor, compute, common_keys), compute)
     return (
         *_make_source_controllers(platform, sources, folders),
         Controller(
             Kustomization,
-            KustomizationReconciler(platform, folders, renderer, Evaluator(expressions), targets),
+            KustomizationReconciler(platform, folders, builder, Evaluator(expressions), targets),
             FLUX,
             references=lambda wanted: _list_kustomization_references(wanted, kinds),
             watches=(
@@ -213,13 +220,17 @@ def _list_kustomization_references(wanted: Kustomization, kinds: SourceKinds) ->
     yield from (ObjectRef(Kustomization.KIND, key) for key in list_dependencies(wanted))
     if (kubeconfig := find_kubeconfig(wanted)) is not None:
         yield ObjectRef(SECRET, kubeconfig.secret)
+    if (keys := find_keys(wanted)) is not None:
+        yield ObjectRef(SECRET, keys)
     if wanted.spec.post_build is not None:
         yield from (find_reference(wanted, reference) for reference in wanted.spec.post_build.substitute_from)
 
 
 def _is_asked_for(old: Kustomization, new: Kustomization) -> bool:
     before, after = old.metadata.annotations, new.metadata.annotations
-    return is_significant(old, new) or any(before.get(name) != after.get(name) for name in (CONFIRM, LIMIT))
+    return is_significant(old, new) or any(
+        before.get(name) != after.get(name) for name in (CONFIRM, LIMIT, MAC, REPLAY)
+    )
 
 
 def _make_artifact_check(kind: SourceKind[Any]) -> Callable[[Any, Any], bool]:

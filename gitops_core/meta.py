@@ -248,6 +248,11 @@ class Tree(Mapping[str, bytes]):
     oid: str
 
     @property
+    def is_private(self) -> bool:
+        """Whether the files are not for everybody who has the tree they were made from: nothing of them is shared."""
+        return False
+
+    @property
     def links(self) -> Mapping[str, str]:
         """Symbolic links by path: where they point, as stored. They are not files and are never followed on disk."""
         return {}

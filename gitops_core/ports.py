@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from gitops_core.domain.health.expressions import Evaluation, Question
+from gitops_core.domain.render.encrypted import Block, Format
+from gitops_core.domain.render.sopskeys import SopsKeys
 from gitops_core.domain.sources.buckets import StoredObject as StoredObject  # of Buckets
 from gitops_core.errors import BucketUnavailable, CredentialsInvalid, RegistryUnavailable
 from gitops_core.meta import (
@@ -870,6 +872,44 @@ class Renderer(Protocol):
 
         Raises:
             ManifestInvalid: names every file that is at fault.
+        """
+        ...
+
+    async def find_files(self, tree: Tree, overlay: Overlay, path: str = "") -> UsedFiles:
+        """Find the files of `tree` that a build of the folder reads. Raises ManifestInvalid."""
+        ...
+
+
+@dataclass(frozen=True)
+class UsedFiles:
+    """What a build reads, by their paths in the tree.
+
+    Attributes:
+        paths: all of them.
+        shown: of these, what is put into objects that are no Secrets as it is: generators make ConfigMaps of it.
+        stored: of these, what secretGenerators put into Secrets.
+        literals: a secretGenerator also holds values itself.
+    """
+
+    paths: tuple[str, ...]
+    shown: frozenset[str] = frozenset()
+    stored: frozenset[str] = frozenset()
+    literals: bool = False
+
+
+class Decryptor(Protocol):
+    async def decrypt(
+        self, text: bytes, format_: Format, block: Block, keys: SopsKeys, *, check_mac: bool = True
+    ) -> bytes:
+        """Decrypt what SOPS encrypted, and verify its mac; return it in the same format.
+
+        Args:
+            text: a whole file, or what of one was encrypted together (domain/render/encrypted.take_apart).
+            check_mac: False takes it also when it was changed since.
+
+        Raises:
+            MacMismatch, DecryptionFailed: a sentence that goes on from the file's name, without anything of its inside.
+            TransientError: nothing can be decrypted here.
         """
         ...
 

@@ -18,6 +18,7 @@ from gitops_core.ports import (
     CloudLogins,
     Cluster,
     Compute,
+    Decryptor,
     Expressions,
     NoArtifacts,
     NoBuckets,
@@ -47,6 +48,7 @@ class Ports:
     """
 
     renderer: Renderer
+    decryptor: Decryptor
     expressions: Expressions
     registry: Registry
     reader: ImageReader
@@ -69,6 +71,7 @@ def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any],
         *gitops.make_controllers(
             platform,
             ports.renderer,
+            ports.decryptor,
             ports.expressions,
             remotes=Remotes(ports.artifacts, ports.logins, ports.buckets),
         ),

@@ -37,6 +37,7 @@ MODULES: dict[str, dict[str, str]] = {
         "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
         "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     },
+    "sops": {"sops": "github.com/getsops/sops/v3/cmd/sops"},
     "gitea": {"gitea": "code.gitea.io/gitea"},
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
     "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},

@@ -120,6 +120,7 @@ class Sandboxed:
         files: what it may read, by path.
         readable: further files and folders that it may read and run.
         read: what it reads from its standard input: it stands in no folder, and goes with the program.
+        may_connect: it may ask servers on the network.
     """
 
     command: Sequence[str]
@@ -129,6 +130,7 @@ class Sandboxed:
     confinement: Confinement
     readable: Sequence[str] = ()
     read: bytes = b""
+    may_connect: bool = False
     _process: subprocess.Popen[bytes] | None = None
     _is_stopped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -203,9 +205,9 @@ class Sandboxed:
                     return
                 if confinement.landlock:
                     own = (self.command[0], *self.readable, *_list_system(self.command[0]))
-                    landlock.restrict_files((folder,), own, confinement.landlock)
+                    landlock.restrict_files((folder,), own, confinement.landlock, may_connect=self.may_connect)
                 if confinement.has_filters:
-                    landlock.restrict_calls(may_fork=user is not None)
+                    landlock.restrict_calls(may_fork=user is not None, may_connect=self.may_connect)
                 self._process = subprocess.Popen(  # noqa: S603  # this is the place that makes it safe
                     self.command,
                     stdin=source,

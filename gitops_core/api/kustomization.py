@@ -87,7 +87,7 @@ class Decryption(Wire):
 
     provider: Literal["sops"]
     secret_ref: LocalReference | None = None
-    service_account_name: str = ""
+    service_account_name: Annotated[str, UNSUPPORTED] = ""
 
 
 class SecretKeyReference(Wire):
@@ -169,7 +169,7 @@ class KustomizationSpec(Wire):
     build_metadata: tuple[Literal["originAnnotations", "transformerAnnotations"], ...] = ()
     force: Annotated[bool, SERVER_DEFAULT] = False
     health_check_exprs: tuple[HealthExpression, ...] = ()
-    decryption: Annotated[Decryption | None, UNSUPPORTED] = None
+    decryption: Decryption | None = None
     post_build: PostBuild | None = None
     ignore: tuple[IgnoreRule, ...] = ()
     kube_config: KubeConfigReference | None = None
@@ -228,7 +228,7 @@ class Kustomization(Resource):
     CONTROLLER: ClassVar[str] = "kustomize-controller"
     # an applied Kustomization would lose its finalizer to the field manager that applies objects
     MANAGER: ClassVar[str] = "gotk-kustomize-controller"
-    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("Healthy", "Contested")
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("Healthy", "Contested", "InsecureSecrets")
 
     spec: KustomizationSpec
     status: Annotated[KustomizationStatus, NOT_SEEN] = KustomizationStatus()

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -88,6 +89,25 @@ kill -9 does no harm either: the next process goes on."""
     help="With whose rights, in its own namespace, a Kustomization is applied that names no service account.",
 )
 @click.option(
+    "--plain-secrets",
+    type=click.Choice(["ignore", "warn", "refuse"]),
+    default="ignore",
+    show_default=True,
+    help="What becomes of Secrets whose values stand in a source as they are. Beside encrypted ones they are told of.",
+)
+@click.option(
+    "--sops-age-secret",
+    metavar="NAME",
+    help="The Secret, in the namespace of the lease, with the age keys of Kustomizations that decrypt and name none.",
+)
+@click.option(
+    "--sops-vault",
+    "sops_vaults",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A Vault that SOPS may ask, by what its address begins with. Default: whichever an encrypted file names.",
+)
+@click.option(
     "--limit",
     "limits",
     multiple=True,
@@ -129,6 +149,9 @@ def run(
     require_read_only_git: bool,
     strict_substitutions: bool,
     default_service_account: str | None,
+    plain_secrets: Literal["ignore", "warn", "refuse"],
+    sops_age_secret: str | None,
+    sops_vaults: tuple[str, ...],
     limits: tuple[str, ...],
     leader_election: bool,
     lease_namespace: str,
@@ -151,7 +174,8 @@ def run(
         if not is_account_name(default_service_account):  # also an empty one, which would be all that we may do
             name = repr(default_service_account)
             raise click.UsageError(f"--default-service-account: no ServiceAccount can be called {name}")
-    from gitops_core.runtime.policy import Policy
+    from gitops_core.meta import ObjectKey
+    from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
     from sealoop.serving.limits import apply_limits
 
     allowed = Policy(
@@ -159,6 +183,9 @@ def run(
         writable_git=not require_read_only_git,
         default_service_account=default_service_account or "",
         strict_substitutions=strict_substitutions,
+        plain_secrets=plain_secrets,
+        sops_age_secret=ObjectKey(lease_namespace, sops_age_secret) if sops_age_secret else None,
+        sops_vaults=sops_vaults or DEFAULT_POLICY.sops_vaults,
         file_remotes=connection.local is not None,
     )
     try:

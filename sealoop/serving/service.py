@@ -30,6 +30,7 @@ from gitops_core.adapters.oci import OciRegistry, RegistryArtifacts, SdkLogins
 from gitops_core.adapters.s3 import S3Buckets
 from gitops_core.adapters.sandbox import Confinement, remove_stale_folders
 from gitops_core.adapters.sandbox import Limits as BuildLimits
+from gitops_core.adapters.sops import Sops
 from gitops_core.meta import Manifest
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime import process
@@ -180,6 +181,7 @@ async def open_ports(
     limits = BuildLimits(policy.build_seconds, policy.build_memory, policy.build_output)
     return Ports(
         renderer=Kustomize(limits=limits, builds=policy.builds, compute=compute),
+        decryptor=Sops(vault_addresses=policy.sops_vaults),
         expressions=SandboxedExpressions(compute=compute),
         registry=registry,
         reader=reader,

@@ -13,7 +13,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gitops_core.domain.render.folders import Build
@@ -50,12 +50,22 @@ def mute_secrets(text: str, build: Build, files: Mapping[str, bytes]) -> str:
 
 def mute_values(text: str, values: Iterable[str], withheld: str) -> str:
     """Replace by *** in `text` each of `values`, in any form; `withheld` says what is told of too many of them."""
+    return make_mute(values, withheld)(text)
+
+
+def make_mute(values: Iterable[str], withheld: str) -> Callable[[str], str]:
+    """Make a function that does this to many texts."""
     pieces = {form for value in values for form in _list_forms(value) if len(form) >= SHORTEST}
-    if len(pieces) > MOST:
-        return withheld
-    for piece in sorted(pieces, key=len, reverse=True):
-        text = text.replace(piece, MUTED)
-    return text
+    ordered = sorted(pieces, key=len, reverse=True)
+
+    def mute(text: str) -> str:
+        if len(ordered) > MOST:
+            return withheld
+        for piece in ordered:
+            text = text.replace(piece, MUTED)
+        return text
+
+    return mute
 
 
 def _list_forms(value: str) -> Iterator[str]:

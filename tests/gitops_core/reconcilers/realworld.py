@@ -21,6 +21,7 @@ from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.oci import OciRegistry, RegistryArtifacts, SdkLogins
 from gitops_core.adapters.s3 import S3Buckets
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import KINDS
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Git, Query, Remotes
@@ -136,7 +137,7 @@ class RealWorld:
             return self.kinds
 
         renderer = Kustomize(compute=platform.compute)
-        return component.make_controllers(platform, renderer, SandboxedExpressions(), choose, self.remotes)
+        return component.make_controllers(platform, renderer, Sops(), SandboxedExpressions(), choose, self.remotes)
 
 
 @asynccontextmanager

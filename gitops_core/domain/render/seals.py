@@ -1,0 +1,116 @@
+"""What can be said of encrypted files without any key: which may be opened, what else there is, what came back.
+
+A mac says that a file is as SOPS left it, not that it is the file that belongs here now. An older one that was
+committed again is as good to SOPS as the newest, and so is one that stands for another object, where the mac covers
+only what is encrypted. Both are found by comparing a revision with the one that was applied before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gitops_core.domain.render.encrypted import Block, find_block, find_payloads, take_apart
+from gitops_core.domain.render.manifests import Malformed, read_documents
+from gitops_core.meta import ObjectRef
+
+TOKEN = "kubernetes.io/service-account-token"  # noqa: S105  # the type of Secrets that the cluster fills in
+MOST_TOLD = 10
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """One part of a file that SOPS encrypted.
+
+    Attributes:
+        names: of the objects in it, where these can be read.
+        is_opened: it may be opened: nobody wants it as it is, and it is not to be put into a ConfigMap.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    block: Block
+    is_opened: bool = True
+
+    @property
+    def told(self) -> str:
+        return f"{self.path} ({', '.join(self.names)})" if self.names else self.path
+
+
+def find_sealed(path: str, data: bytes, *, is_shown: bool = False) -> Iterator[Sealed]:
+    """Find what is encrypted of a file.
+
+    Args:
+        is_shown: it is put into a ConfigMap, where nothing plain shall come of it.
+    """
+    for piece in take_apart(data, path):
+        if piece.block is not None:
+            yield Sealed(path, piece.names, piece.block, piece.format is not None and not is_shown)
+
+
+def find_plain_secrets(path: str, data: bytes) -> Iterator[str]:
+    """Find the Secrets of a file whose values stand there for everybody to read. What is no YAML holds none."""
+    if b"Secret" not in data:
+        return
+    try:
+        for _, document in read_documents(data):
+            yield from (f"{path} ({name})" for name in _find_plain(document))
+    except Malformed:
+        return
+
+
+def _find_plain(document: Any) -> Iterator[str]:
+    if not isinstance(document, dict) or find_block(document):
+        return
+    items = document.get("items")
+    for item in items if isinstance(items, list) else ():
+        yield from _find_plain(item)
+    if document.get("kind") != "Secret" or document.get("apiVersion") != "v1" or document.get("type") == TOKEN:
+        return
+    sealed = {(one.field, one.key) for one in find_payloads(document)}
+    fields = ((field, document.get(field)) for field in ("data", "stringData"))
+    values = {(field, key): value for field, one in fields if isinstance(one, dict) for key, value in one.items()}
+    if any(value not in (None, "") for place, value in values.items() if place not in sealed):
+        yield str(ObjectRef.of(document))
+
+
+def explain_replayed(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
+    """Explain which files are older than what was applied before in their place; "" when none is."""
+    known: dict[tuple[str, ...], str] = {}
+    for one in before:
+        for place in _list_places(one):
+            known[place] = max(known.get(place, ""), one.block.modified)
+    found = [
+        f"{one.told} was encrypted at {one.block.modified}, and one of {newest} was applied before"
+        for one in now
+        if one.block.modified < (newest := max((known.get(place, "") for place in _list_places(one)), default=""))
+    ]
+    return _tell(found)
+
+
+def _list_places(one: Sealed) -> Iterator[tuple[str, ...]]:
+    if one.names:
+        yield ("names", *one.names)
+    else:
+        yield ("path", one.path)
+
+
+def explain_moved(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
+    """Explain which files stand for other objects than those they were encrypted for; "" when none does."""
+    wanted = [one for one in now if one.names and one.block.mac]
+    owners: dict[str, Sealed] = {}
+    for one in (*before, *wanted):
+        if one.names and one.block.mac:
+            owners.setdefault(one.block.mac, one)
+    found = [
+        f"{one.told} holds what was encrypted for {', '.join(owners[one.block.mac].names)}"
+        for one in wanted
+        if owners[one.block.mac].names != one.names
+    ]
+    return _tell(found)
+
+
+def _tell(found: list[str]) -> str:
+    more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+    return "; ".join(found[:MOST_TOLD]) + more
