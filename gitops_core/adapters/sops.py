@@ -89,7 +89,7 @@ class Sops:
         """
         self._program = program
         self._limits = limits
-        self._slots = Slots(at_once)
+        self._slots = Slots(at_once, "decryptions")
         self._vaults = ",".join(vault_addresses) or "none"
         self._confinement = confinement or Confinement.of_this_machine()
         self._own = dict(os.environ) if environment is None else environment
