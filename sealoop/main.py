@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "trace": ("sealoop.objects.looking", "Show where objects come from, up to the commit."),
     "events": ("sealoop.objects.looking", "Show what happened to objects, and to what they applied."),
     "images": ("sealoop.images", "Look at, try out and make image updates."),
+    "secrets": ("sealoop.secrets", "Look after secrets in Git."),
     "push": ("sealoop.artifacts", "Push files to a registry, for an OCIRepository."),
     "pull": ("sealoop.artifacts", "Pull an artifact's files from a registry."),
     "rbac": ("sealoop.generating.rbac", "Print the roles that the service needs."),

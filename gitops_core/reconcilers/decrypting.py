@@ -25,11 +25,11 @@ from gitops_core.domain.render.muting import make_mute
 from gitops_core.domain.render.seals import Sealed, find_plain_secrets, find_sealed
 from gitops_core.domain.render.sopskeys import KeyInvalid, SopsKeys, parse_keys
 from gitops_core.errors import DecryptionFailed, MacMismatch, ManifestInvalid
-from gitops_core.meta import ObjectKey, Sensitive, Tree
+from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, Tree
 from gitops_core.ports import Cluster, Compute, Decryptor, Overlay, Renderer, UsedFiles
 from gitops_core.recent import Recent
-from gitops_core.runtime.remotes.credentials import read_secret
-from gitops_core.runtime.sharing.computing import IN_PLACE, READING
+from gitops_core.runtime.remotes.credentials import SECRET, read_secret
+from gitops_core.runtime.sharing.computing import IN_PLACE, READING, on_account_of
 from gitops_core.runtime.sharing.flights import Flights
 
 KEPT_TEXTS = 64 * 2**20
@@ -175,7 +175,8 @@ class Decrypter:
         if key is None:
             return SopsKeys(is_ambient=True)
         try:
-            values = await read_secret(self.cluster, key)
+            if True:  # the operator's own, in whatever namespace
+                values = await read_secret(self.cluster, key)
             return parse_keys({name: value for name, value in values.items() if own or name.endswith(".agekey")})
         except KeyInvalid as error:
             raise ManifestInvalid(f"spec.decryption: Secret {key}: {error}") from None

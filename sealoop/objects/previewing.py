@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from gitops_core.reconcilers.building import Builder
 from gitops_core.reconcilers.decrypting import Decrypter
 from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import read_manifest
+from sealoop.checkouts import list_files, read_file
 from sealoop.objects.files import collect_manifests
 from sealoop.objects.kinds import find_asked, parse_ref
 from sealoop.objects.reading import find_source
@@ -89,17 +89,17 @@ def read_checkout(folder: Path) -> FixedTree:
         raise click.ClickException(f"{folder} is no folder: --checkout DIR")
     files: dict[str, bytes] = {}
     size = 0
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name != ".git" and not os.path.islink(os.path.join(here, name))]
-        for name in names:
-            path = Path(here, name)
-            if path.is_symlink() or not path.is_file():
+    try:
+        for path in list_files(str(folder)):
+            data = read_file(f"{folder}/{path}", MOST_BYTES + 1 - size)
+            if data is None:
                 continue
-            data = path.read_bytes()
             size += len(data)
-            files[path.relative_to(folder).as_posix()] = data
+            files[path] = data
             if len(files) > MOST_FILES or size > MOST_BYTES:
                 raise click.ClickException(f"{folder} holds more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or folder} cannot be read: {error.strerror}") from None
     return FixedTree("checkout", files)
 
 

@@ -44,13 +44,20 @@ NOTHING_TO_FIND = b"sops"
 _DOCUMENT = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _INI = re.compile(rb"^\[sops\][ \t\r]*$", re.MULTILINE)
 _DOTENV = re.compile(rb"^sops_(?:mac|version|lastmodified)=", re.MULTILINE)
-_NAMES = {"age": "recipient", "pgp": "fp", "kms": "arn", "gcp_kms": "resource_id", "hc_vault": "vault_address"}
-_NAMES |= {"azure_kv": "vault_url", "hckms": "key_id"}
+_FORMS = {
+    "age": "{recipient}",
+    "pgp": "{fp}",
+    "kms": "{arn}",
+    "gcp_kms": "{resource_id}",
+    "hc_vault": "{vault_address}/v1/{engine_path}/keys/{key_name}",
+    "azure_kv": "{vault_url}/keys/{name}/{version}",
+    "hckms": "{key_id}",
+}
 REMOTE = frozenset(("kms", "gcp_kms", "azure_kv", "hc_vault", "hckms"))
 
 
 class Recipient(NamedTuple):
-    """Who can open a file: the kind of key as SOPS names it, and its name, which is no secret."""
+    """Who can open a file: the kind of key and its name, both as SOPS names them; that is no secret."""
 
     kind: str
     name: str
@@ -75,11 +82,11 @@ class Block:
     def of(cls, block: Mapping[str, Any]) -> Block:
         groups = [block, *(group for group in _as_list(block.get("key_groups")) if isinstance(group, dict))]
         recipients = [
-            Recipient(kind, str(entry[name]))
+            Recipient(kind, name)
             for group in groups
-            for kind, name in _NAMES.items()
+            for kind in _FORMS
             for entry in _as_list(group.get(kind))
-            if isinstance(entry, dict) and entry.get(name)
+            if isinstance(entry, dict) and (name := name_key(kind, entry))
         ]
         modified, mac = block.get("lastmodified"), block.get("mac")
         return cls(
@@ -93,6 +100,30 @@ class Block:
     def is_remote(self) -> bool:
         """Whether a key service on the network may be able to open it."""
         return any(recipient.kind in REMOTE for recipient in self.recipients)
+
+
+def name_key(kind: str, entry: Mapping[str, Any]) -> str:
+    """Name a key of a block as SOPS does; "" where its first part is missing.
+
+    >>> name_key("kms", {"arn": "arn:aws:kms:k", "role": "arn:aws:iam:r", "context": {"b": "2", "a": "1"}})
+    'arn:aws:kms:k+arn:aws:iam:r|a:1,b:2'
+
+    Source: ToString of each kind of getsops/sops's master keys.
+    """
+    name = _FIELD.sub(lambda field: str(entry.get(field[1]) or ""), _FORMS[kind])
+    if not name or name.startswith("/"):
+        return ""
+    if kind == "kms":
+        context, profile = entry.get("context"), entry.get("aws_profile") or ""
+        pairs = (
+            ",".join(f"{key}:{value}" for key, value in sorted(context.items())) if isinstance(context, dict) else ""
+        )
+        name += f"+{entry['role']}" if entry.get("role") else ""
+        name += f"|{pairs}|{profile}" if profile else f"|{pairs}" if pairs else ""
+    return name
+
+
+_FIELD = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -191,7 +222,7 @@ def _read_json(data: bytes) -> Any:
 
 def _read_pairs(data: bytes, prefix: bytes) -> Iterator[tuple[str, Any]]:
     """Yield what a block says that is written flat: `age__list_0__map_recipient = age1...`."""
-    recipients: dict[str, list[dict[str, str]]] = {}
+    recipients: dict[str, dict[str, dict[str, str]]] = {}
     for line in data.splitlines():
         name, equals, value = line.partition(b"=")
         if not equals or not name.startswith(prefix):
@@ -202,10 +233,11 @@ def _read_pairs(data: bytes, prefix: bytes) -> Iterator[tuple[str, Any]]:
         )
         kind, inside, rest = key.partition("__list_")
         if inside:
-            recipients.setdefault(kind, []).append({rest.rpartition("__map_")[2]: text})
+            number, _, field = rest.partition("__map_")
+            recipients.setdefault(kind, {}).setdefault(number, {})[field] = text
         else:
             yield key, text == "true" if key == "mac_only_encrypted" else text
-    yield from recipients.items()
+    yield from ((kind, list(entries.values())) for kind, entries in recipients.items())
 
 
 def _find(pattern: re.Pattern[bytes], data: bytes) -> int:
@@ -289,12 +321,13 @@ def _holds_block(manifest: Manifest) -> bool:
             continue
         if not values.keys().isdisjoint(("sops_mac", "sops_version", "sops_lastmodified")):
             return True
-        if manifest["kind"] == "Secret" and any(_is_sealed(field, value) for value in values.values()):
+        if manifest["kind"] == "Secret" and any(is_sealed(field, value) for value in values.values()):
             return True
     return False
 
 
-def _is_sealed(field: str, value: Any) -> bool:
+def is_sealed(field: str, value: Any) -> bool:
+    """Tell whether SOPS encrypted a value of a Secret; in `data` it may have been put into base64 since."""
     text = str(value).lstrip()
     return text.startswith(SEALED) or (field == "data" and text.startswith(SEALED_IN_BASE64))
 

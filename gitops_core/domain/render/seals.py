@@ -7,11 +7,12 @@ only what is encrypted. Both are found by comparing a revision with the one that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from gitops_core.domain.render.encrypted import Block, find_block, find_payloads, take_apart
+from gitops_core.domain.render.encrypted import Block, find_block, find_payloads, is_sealed, take_apart
 from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.meta import ObjectRef
 
@@ -55,24 +56,63 @@ def find_plain_secrets(path: str, data: bytes) -> Iterator[str]:
         return
     try:
         for _, document in read_documents(data):
-            yield from (f"{path} ({name})" for name in _find_plain(document))
+            yield from (f"{path} ({one.name})" for one in list_plain(document))
     except Malformed:
         return
 
 
-def _find_plain(document: Any) -> Iterator[str]:
+class Plain(NamedTuple):
+    """A Secret whose values stand in a file for everybody to read.
+
+    Attributes:
+        place: where in its document it stands: the keys and numbers that lead there.
+        values: those of its values, each as field and key.
+    """
+
+    name: str
+    place: tuple[str | int, ...]
+    values: tuple[tuple[str, str], ...]
+
+
+def list_plain(document: Any, place: tuple[str | int, ...] = ()) -> Iterator[Plain]:
+    """List the Secrets of a document, which may be a List, whose values can be read. A variable is no value."""
     if not isinstance(document, dict) or find_block(document):
         return
     items = document.get("items")
-    for item in items if isinstance(items, list) else ():
-        yield from _find_plain(item)
+    for number, item in enumerate(items if isinstance(items, list) else ()):
+        yield from list_plain(item, (*place, "items", number))
     if document.get("kind") != "Secret" or document.get("apiVersion") != "v1" or document.get("type") == TOKEN:
         return
     sealed = {(one.field, one.key) for one in find_payloads(document)}
     fields = ((field, document.get(field)) for field in ("data", "stringData"))
     values = {(field, key): value for field, one in fields if isinstance(one, dict) for key, value in one.items()}
-    if any(value not in (None, "") for place, value in values.items() if place not in sealed):
-        yield str(ObjectRef.of(document))
+    plain = tuple(
+        where
+        for where, value in values.items()
+        if where not in sealed and is_readable(value) and not is_sealed(where[0], value)
+    )
+    if plain:
+        yield Plain(name_object(document), place, plain)
+
+
+_VARIABLE = re.compile(r"\s*\$\{[A-Za-z_][A-Za-z0-9_]*\}\s*")
+
+
+def is_readable(value: Any) -> bool:
+    """Tell whether a value says something: it is neither empty nor a variable that is put in later.
+
+    >>> [is_readable(value) for value in (None, "", "${password}", "${password:=hunter2}", 0)]
+    [False, False, False, True, True]
+    """
+    return value is not None and value != "" and not (isinstance(value, str) and _VARIABLE.fullmatch(value))
+
+
+def name_object(document: Mapping[str, Any]) -> str:
+    """Name an object that need not have a name, or anything else that is right: "Secret/prod/db", "Secret"."""
+    try:
+        return str(ObjectRef.of(document)).rstrip("/")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return str(document.get("kind", "an object"))
 
 
 def explain_replayed(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
