@@ -54,7 +54,7 @@ from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.reconcilers.applying import Applier, PruneFailed, Replaced, SyncFailed, is_terminating
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, INSECURE, Attempt, group_by_kind
 from gitops_core.reconcilers.building import Builder, Built, hash_items
-from gitops_core.reconcilers.decrypting import MAC, Scan
+from gitops_core.reconcilers.decrypting import MAC, Plaintext, Scan
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.explaining import find_causes
 from gitops_core.reconcilers.folders import Folder, Folders
@@ -94,7 +94,7 @@ class KustomizationReconciler:
     evaluator: Evaluator
     targets: Targets
     _memory: dict[ObjectKey, _Memory] = field(default_factory=dict)
-    _waits: dict[ObjectKey, Progress] = field(default_factory=dict)
+    _waits: dict[ObjectKey, tuple[Progress, Plaintext]] = field(default_factory=dict)
 
     async def reconcile(self, wanted: Kustomization) -> Outcome:
         refuse_unsupported(wanted, acts_on={NAMED_BY: self.folders.kinds})
@@ -116,8 +116,10 @@ class KustomizationReconciler:
         await self._check_dependencies(attempt)
         attempt.variables = await self._read_variables(attempt)
         attempt.keys = await self._read_keys(attempt)
-        identity, progress = _make_identity(attempt), self._waits.pop(attempt.wanted.key, None)
-        if progress is None or progress.identity != identity:
+        identity, waited = _make_identity(attempt), self._waits.pop(attempt.wanted.key, None)
+        if waited is not None and waited[0].identity == identity:
+            progress, attempt.plaintext = waited
+        else:
             plan = await self._plan(attempt, source)
             progress = await self._begin(attempt, plan, identity)
         attempt.digest = progress.digest
@@ -418,7 +420,7 @@ class KustomizationReconciler:
     def _wait(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> Outcome:
         """Return without having waited: what comes wakes the Kustomization, and it goes on from here."""
         wanted, now = attempt.wanted, self.platform.clock.monotonic()
-        self._waits[wanted.key] = progress.keep_waiting(verdict.waiting)
+        self._waits[wanted.key] = progress.keep_waiting(verdict.waiting), attempt.plaintext
         attempt.tell_changes()
         conditions: tuple[Condition, ...] = ()
         if progress.awaits == "healthy":

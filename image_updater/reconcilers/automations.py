@@ -14,6 +14,7 @@ import msgspec
 
 from gitops_core.errors import GitBusy, GitOpsError, Postponed, StalledError
 from gitops_core.meta import ObjectKey, parse_duration
+from gitops_core.ports import NO_CLOUDS, Clouds
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.sharing.places import Line, PlacesTaken
@@ -52,6 +53,7 @@ class ImageUpdateAutomationReconciler:
 
     platform: Platform
     proposals: PullRequests | None = None
+    clouds: Clouds = NO_CLOUDS
     _lines: WeakValueDictionary[tuple[str, str], Line] = field(default_factory=WeakValueDictionary)
     _targets: dict[ObjectKey, tuple[DeclaredTarget, ...]] = field(default_factory=dict)
     """Those that the last run of an automation planned with; the status does not tell."""
@@ -63,7 +65,7 @@ class ImageUpdateAutomationReconciler:
 
         writer = None
         try:
-            source = await open_source(self.platform, wanted)
+            source = await open_source(self.platform, wanted, self.clouds)
             review = await self._look(wanted, source)
             writer = Writer(self.platform, self._make_job(wanted, source, review))
             run = await self._run(writer)

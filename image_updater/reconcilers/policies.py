@@ -224,6 +224,7 @@ class ImagePolicyReconciler:
             _find_kept(wanted, repository),
             strict=not rules.guards,
             notices=notices,
+            default_account=self.operator.default_service_account,
         )
         weight = len(request.listing.listed) * TAG_WEIGHT
         while isinstance(found := await self.compute.run(weight, decide, replace(request, facts=facts)), Need):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gitops_core.api import GitReference, GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef, parse_duration
-from gitops_core.ports import GitAccess, GitRef, GitRemote
+from gitops_core.ports import NO_CLOUDS, Clouds, GitAccess, GitRef, GitRemote
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.remotes.credentials import read_repository_access
 from image_updater.api import GitSpec, ImageUpdateAutomation
@@ -88,13 +88,15 @@ async def find_route(platform: Platform, wanted: ImageUpdateAutomation) -> Route
     return Route(repository, git, ref, branch)
 
 
-async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Source:
+async def open_source(platform: Platform, wanted: ImageUpdateAutomation, clouds: Clouds = NO_CLOUDS) -> Source:
     """Open what is read and pushed to. Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
     route = await find_route(platform, wanted)
     spec = route.repository.spec
     own = wanted.metadata.annotations.get(WRITE_SECRET, "")
     secret = ObjectKey(wanted.metadata.namespace, own) if own else None
-    access = await read_repository_access(platform.cluster, route.repository, secret)
+    access = await read_repository_access(
+        platform.cluster, route.repository, secret, clouds, platform.policy.default_service_account
+    )
     remote = platform.git.get_remote(spec.url, access, timeout=parse_duration(spec.timeout))
     return Source(route.repository, route.git, route.ref, route.push_branch, remote, access)
 

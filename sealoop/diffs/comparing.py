@@ -25,6 +25,7 @@ from gitops_core.ports import Cluster, Query, Remotes
 from gitops_core.reconcilers.building import Builder
 from gitops_core.reconcilers.decrypting import Decrypter
 from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.remoteclusters import RemoteClusters
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.sharing.computing import IN_PLACE
@@ -77,8 +78,10 @@ async def open_differ(cluster: Cluster, *, is_local: bool, impersonates: bool = 
         impersonates: ask with the rights of spec.serviceAccountName.
     """
     async with open_platform(cluster, Policy(file_remotes=is_local)) as (platform, ports):
-        sources = make_sources(platform, Remotes(ports.artifacts, ports.logins, ports.buckets))
-        targets = Targets(platform.cluster, KubernetesClusters(cluster, IN_PLACE), platform.clock, platform.policy)
+        sources = make_sources(platform, Remotes(ports.artifacts, ports.logins, ports.buckets, ports.clouds))
+        remotes = RemoteClusters(platform.cluster, ports.clouds, platform.policy)
+        clusters = KubernetesClusters(cluster, IN_PLACE)
+        targets = Targets(platform.cluster, clusters, platform.clock, platform.policy, remotes)
         decrypter = Decrypter(platform.cluster, ports.renderer, ports.decryptor, platform.compute)
         builder, folders = Builder(ports.renderer, decrypter), Folders(sources.get_kinds(), platform.compute)
         yield Differ(platform, cluster, folders, builder, targets, impersonates)

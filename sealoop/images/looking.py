@@ -72,7 +72,13 @@ class Look:
         checkpoints = Checkpoints(cluster, self.platform.objects, self.platform.clock, catalog)
         tags: tuple[str, ...] = ()
         try:
-            access = await read_registry_access(cluster, wanted, repository, self.ports.logins)
+            access = await read_registry_access(
+                cluster,
+                wanted,
+                repository,
+                self.ports.logins,
+                default_account=self.platform.policy.default_service_account,
+            )
             tags = await self.ports.registry.list_tags(repository, access)
         except RegistryError as error:
             trouble = f"the registry does not list {repository} ({error})"

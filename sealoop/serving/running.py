@@ -86,7 +86,8 @@ kill -9 does no harm either: the next process goes on."""
 @click.option(
     "--default-service-account",
     metavar="NAME",
-    help="With whose rights, in its own namespace, a Kustomization is applied that names no service account.",
+    help="With whose rights, in its own namespace, a Kustomization is applied that names no service account; as whom"
+    " clouds and other clusters are asked for what names none.",
 )
 @click.option(
     "--plain-secrets",

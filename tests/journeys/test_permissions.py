@@ -107,6 +107,12 @@ def sources(artifact: str) -> list[dict[str, Any]]:
     ]
 
 
+def describe_far_cluster() -> dict[str, Any]:
+    """Describe a cluster that is not there: who applies to it gets a token first."""
+    data = {"provider": "generic", "address": "https://127.0.0.1:1", "serviceAccountName": "deployer"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "far"}, "data": data}
+
+
 def gitops(around: Surroundings, url: str, image: str) -> list[dict[str, Any]]:
     source = {"kind": "GitRepository", "name": "app"}
     folder = {"sourceRef": source, "path": "./app", "targetNamespace": around.namespace, "prune": True}
@@ -120,6 +126,10 @@ def gitops(around: Surroundings, url: str, image: str) -> list[dict[str, Any]]:
             "source", "GitRepository", "app", url=url, interval="1h", ref={"branch": "main"}, secretRef={"name": "git"}
         ),
         flux("kustomize", "Kustomization", "app", interval="1h", **folder),
+        describe_far_cluster(),
+        flux(
+            "kustomize", "Kustomization", "far", interval="1h", kubeConfig={"configMapRef": {"name": "far"}}, **folder
+        ),
         flux(
             "kustomize",
             "Kustomization",
@@ -211,6 +221,8 @@ async def test_every_job_is_done_with_the_printed_permissions(
             around.until(lambda: around.ready("ocirepository/pushed"), "the artifact is kept")
             around.until(lambda: around.get("bucket/kept")["status"].get("conditions"), "the bucket was asked for")
             around.until(lambda: around.ready("receiver/app"), "the Receiver has a path")
+            cause = "the API server https://127.0.0.1:1 cannot be reached"
+            around.until(lambda: cause in around.condition("kustomization/far")["message"], "there is a token for it")
             around.until(lambda: around.get("configmap/sealoop-tags-web"), "the ages of tags are kept")
 
             vault_server.put(f"{name}/db", {"password": "second"})

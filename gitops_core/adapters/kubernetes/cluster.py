@@ -15,6 +15,7 @@ import random
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -33,10 +34,10 @@ from gitops_core.adapters.kubernetes.transport import (
     Transport,
     read_until_cut,
 )
-from gitops_core.decoding import make_decoder
+from gitops_core.decoding import convert, make_decoder
 from gitops_core.errors import BadRequest, ClusterUnavailable, KindUnknown, NotFound
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
-from gitops_core.ports import ApiResource, Compute, Page, Query, WatchEvent
+from gitops_core.meta import SERVICE_ACCOUNT, Kind, Manifest, ObjectKey, ObjectRef, Sensitive
+from gitops_core.ports import AccountToken, ApiResource, Compute, Page, Query, WatchEvent
 from gitops_core.runtime.sharing.computing import BESIDE, BYTES_OF_WEIGHT
 
 T = TypeVar("T")
@@ -45,6 +46,24 @@ AGENT = "sealoop"
 REQUEST_SECONDS = 65.0  # the API server gives up after 60 s and says so: better its words than ours
 WATCH_SECONDS = (300, 600)
 LARGEST_PAGE = 2 * MIB
+TOKEN_SECONDS = 3600
+"""That a token of a service account is asked for."""
+
+
+class _TokenSpec(msgspec.Struct):
+    audiences: tuple[str, ...]
+
+
+class _TokenStatus(msgspec.Struct, rename="camel"):
+    token: str
+    expiration_timestamp: datetime
+
+
+class _TokenRequest(msgspec.Struct):
+    spec: _TokenSpec
+    status: _TokenStatus
+
+
 _decode = make_decoder(dict[str, Any])
 _encode = msgspec.json.Encoder()
 
@@ -237,6 +256,20 @@ class KubernetesCluster:
             "dryRun": ["All"] if dry_run else [],
         }
         await self._send("DELETE", await self._make_path(ref), ref, options)
+
+    async def request_token(self, account: ObjectKey, audiences: Sequence[str] = ()) -> AccountToken:
+        ref = ObjectRef(SERVICE_ACCOUNT, account)
+        wanted = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": list(audiences), "expirationSeconds": TOKEN_SECONDS},
+        }
+        answer = await self._send("POST", await self._make_path(ref, "token"), ref, wanted)
+        try:
+            given = convert(answer, _TokenRequest)
+        except msgspec.ValidationError:
+            raise ClusterUnavailable(f"{ref}: the API server answered with something that is no token") from None
+        return AccountToken(Sensitive(given.status.token), given.spec.audiences, given.status.expiration_timestamp)
 
     # Requests
 

@@ -113,7 +113,7 @@ async def test_an_empty_repository_and_a_missing_secret_have_their_own_reasons()
 
 
 @in_virtual_time
-async def test_a_field_that_is_not_acted_on_stops_it() -> None:
+async def test_a_cloud_s_repository_in_a_process_without_clouds_says_so() -> None:
     world = World()
     await world.begin({"a.yaml": config_map("a")})
     await world.put(GitRepository, "v", interval="1m", url=URL, provider="aws")
@@ -121,7 +121,9 @@ async def test_a_field_that_is_not_acted_on_stops_it() -> None:
         await asyncio.sleep(5)
 
         live = await world.repository_object("v")
-        assert condition(live, "Stalled")[:2] == ("True", "FieldsNotSupported")
+        cause = "no identity of provider 'aws' is set up in this process"
+        told = f"failed to configure authentication options: {cause}"
+        assert condition(live, "Ready") == ("False", "AuthenticationFailed", told)
         assert "artifact" not in live["status"]
 
 

@@ -112,9 +112,8 @@ async def test_reconcilers_are_given_a_cluster_that_reaches_no_secrets_of_other_
 
     async with world.running():
         await asyncio.sleep(5)
-        (found,) = (
-            each.reconciler for each in world.controllers if isinstance(each.reconciler, KustomizationReconciler)
-        )
+        reconcilers = [each.reconciler for each in world.controllers]
+        (found,) = (each for each in reconcilers if isinstance(each, KustomizationReconciler))
         for kind in ("Secret", "ConfigMap", "ServiceAccount"):
             with on_account_of(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))):
                 try:

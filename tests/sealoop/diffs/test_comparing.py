@@ -15,7 +15,9 @@ from gitops_core.commands.diff import Differ, Unwritten
 from gitops_core.component import make_sources
 from gitops_core.errors import GitAccessDenied, GitOpsError
 from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.ports import NO_CLOUDS
 from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.remoteclusters import RemoteClusters
 from gitops_core.reconcilers.targets import Targets
 from sealoop.diffs.comparing import Asking, show_differences
 from tests.gitops_core.commands.test_plan import make_builder
@@ -41,7 +43,8 @@ async def begin(files: dict[str, str] = FILES, **spec: Any) -> World:
 def make_differ(world: World) -> Differ:
     platform = world.platform
     folders = Folders(make_sources(platform).get_kinds(), platform.compute)
-    targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
+    remotes = RemoteClusters(platform.cluster, NO_CLOUDS, platform.policy)
+    targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy, remotes)
     return Differ(platform, world.cluster, folders, make_builder(world.cluster), targets)
 
 
