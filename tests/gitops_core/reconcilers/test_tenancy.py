@@ -12,6 +12,7 @@ from gitops_core.api import Kustomization, Receiver
 from gitops_core.errors import Forbidden
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
+from gitops_core.reconcilers import KustomizationReconciler
 from gitops_core.runtime.authority.bounded import OutsideNamespace
 from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.policy import Policy
@@ -111,13 +112,12 @@ async def test_reconcilers_are_given_a_cluster_that_reaches_no_secrets_of_other_
 
     async with world.running():
         await asyncio.sleep(5)
-        (reconciler,) = (each.reconciler for each in world.controllers if each.kind is Kustomization)
+        reconcilers = [each.reconciler for each in world.controllers]
+        (found,) = (each for each in reconcilers if isinstance(each, KustomizationReconciler))
         for kind in ("Secret", "ConfigMap", "ServiceAccount"):
             with on_account_of(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))):
                 try:
-                    assert (
-                        await vars(reconciler)["platform"].cluster.get(ObjectRef(Kind("", "v1", kind), KEY)) is not None
-                    )
+                    assert await found.platform.cluster.get(ObjectRef(Kind("", "v1", kind), KEY)) is not None
                 except OutsideNamespace:
                     refused.append(kind)
 
