@@ -230,6 +230,37 @@ async def test_a_deletion_reads_its_kubeconfig_once(is_there: bool) -> None:
     assert left_behind == [f"the objects of the inventory are left: {why}"] * (not is_there)
 
 
+@pytest.mark.parametrize("described", [None, {"serviceAccountName": "gone"}, {"serviceAccountName": ""}])
+@in_virtual_time
+async def test_no_deletion_waits_for_a_cluster_that_nothing_describes_any_more(
+    described: dict[str, str] | None,
+) -> None:
+    """What can be mended (a ConfigMap without an account) is waited for."""
+    world = World()
+    await world.begin({"apps/a.yaml": config_map("a")})
+    if described is not None:
+        data = {"provider": "generic", "address": "https://far.example", **described}
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "far", "namespace": "default"}}
+        await world.local.create({**manifest, "data": data}, field_manager="test")
+    await world.sync("apps", "./apps", retryInterval="1h", kubeConfig={"configMapRef": {"name": "far"}})
+
+    async with world.running():
+        await asyncio.sleep(5)
+        ref = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+        forged = {"status": {"inventory": {"entries": [{"id": "default_a__ConfigMap", "v": "v1"}]}}}
+        await world.local.patch(ref, forged, field_manager="tenant", subresource="status")
+        await world.delete(Kustomization.KIND, "apps")
+        await asyncio.sleep(5)
+        left, told = await world.kustomization("apps"), await world.events("apps")
+
+    is_lost = described is None or described["serviceAccountName"] == "gone"
+    why = "it is not there" if described is None else "ServiceAccount/default/gone not found"
+    about = f"the cluster that ConfigMap/default/far describes cannot be used: {why}"
+    assert (left is None) == is_lost
+    left_behind = [text for _, _, text in told if "are left" in text]
+    assert left_behind == [f"the objects of the inventory are left: {about}"] * is_lost
+
+
 JOB = Kind("batch", "v1", "Job")
 ONCE = """
 apiVersion: batch/v1
