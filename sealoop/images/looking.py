@@ -29,7 +29,8 @@ from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.remotes.registries import read_registry_access
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from gitops_core.runtime.watching.informers import Informers, WatchedObjects
+from gitops_core.runtime.watching.informers import Informers
+from gitops_core.runtime.watching.objects import WatchedObjects
 from image_updater.api import ImagePolicy, ImageRepository
 from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.registry.references import parse_repository
