@@ -127,4 +127,4 @@ def make_row(label: str, rounds: Sequence[Spent], count: int, beside: str = "") 
     requests = statistics.median(len(one.requests) for one in rounds) / count
     cpu, peak = statistics.median(one.cpu for one in rounds), max(one.peak for one in rounds)
     values = (f"{statistics.median(took):.2f}", f"{max(took):.2f}", f"{requests:.1f}", f"{cpu:.2f}", f"{peak:.0f}")
-    return label, (*values, beside)
+    return label, (*values, f"  {beside}")

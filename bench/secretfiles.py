@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.crowd import Round, Spent, create_source, make_row
 from bench.stage import KUSTOMIZATIONS, Stage, create, ready, stage, wait_until
@@ -15,6 +16,7 @@ from tests.servers.sops import SECRET_FIELDS, AgeKey, encrypt
 
 ROUNDS = 5
 DECRYPTIONS = "sealoop_decryptions_total"
+DECRYPTION = {"decryption": {"provider": "sops", "secretRef": {"name": "keys"}}}
 SECRETS = "/api/v1/namespaces/default/secrets"
 PATH = f"{KUSTOMIZATIONS}/app"
 
@@ -28,7 +30,7 @@ async def measure_files(folder: Path, count: int) -> list[Row]:
     encoded = {path: text.encode() for path, text in plain.items()}
     return [
         *await measure_folder(folder / "sealed", f"{count:,} encrypted files", sealed, key),
-        *await measure_folder(folder / "plain", f"{count:,} files in plain", encoded, key),
+        *await measure_folder(folder / "plain", f"{count:,} files in plain", encoded),
     ]
 
 
@@ -37,13 +39,14 @@ def write_secret(number: int) -> str:
     return f"{about}stringData: {{password: correct-horse-{number}}}\n"
 
 
-async def measure_folder(folder: Path, label: str, files: Mapping[str, bytes], key: AgeKey) -> list[Row]:
+async def measure_folder(folder: Path, label: str, files: Mapping[str, bytes], key: AgeKey | None = None) -> list[Row]:
     async with stage(folder) as at:
         await create_repository(at.remote, files)
-        data = {"metadata": {"name": "keys"}, "stringData": {"age.agekey": key.identity}}
-        await asyncio.to_thread(at.plane.expect, "POST", SECRETS, data)
+        if key is not None:
+            data = {"metadata": {"name": "keys"}, "stringData": {"age.agekey": key.identity}}
+            await asyncio.to_thread(at.plane.expect, "POST", SECRETS, data)
         await asyncio.to_thread(create_source, at)
-        created = await asyncio.to_thread(create_one, at)
+        created = await asyncio.to_thread(create_one, at, DECRYPTION if key is not None else {})
         decrypted = at.count(DECRYPTIONS)
         asked = [await asyncio.to_thread(ask_again, at) for _ in range(ROUNDS)]
         again = at.count(DECRYPTIONS) - decrypted
@@ -53,10 +56,9 @@ async def measure_folder(folder: Path, label: str, files: Mapping[str, bytes], k
     ]
 
 
-def create_one(at: Stage) -> Spent:
+def create_one(at: Stage, decryption: Mapping[str, Any]) -> Spent:
     this = Round(at)
-    decryption = {"provider": "sops", "secretRef": {"name": "keys"}}
-    spec = {"interval": "1h", "prune": True, "path": "./app", "decryption": decryption}
+    spec = {"interval": "1h", "prune": True, "path": "./app", **decryption}
     create(
         at.plane, KUSTOMIZATIONS, "Kustomization", "app", spec | {"sourceRef": {"kind": "GitRepository", "name": "app"}}
     )

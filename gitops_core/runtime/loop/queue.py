@@ -4,6 +4,8 @@ A key is in at most one of three places: waiting to be taken, taken by one worke
 may be in one of the others as well). Adding a key that waits does nothing but raise its priority; adding one that is
 taken has it looked at once more afterwards.
 
+Who finds that it has less to do than others yields: it is looked at behind them, and with few others at the same time.
+
 Namespaces take turns, and none has all the workers (see sharing/shares.py): what hangs holds up its own alone.
 
 Source: client-go, util/workqueue.
