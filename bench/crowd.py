@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,13 +82,16 @@ def create_source(at: Stage) -> None:
 def create_crowd(at: Stage, requests: Requests) -> None:
     """Create the Kustomizations at once, and wait until all are ready."""
     at_once(at.plane, "POST", requests)
-    wait_until_all(at, lambda one: ready(one), len(requests))
+    wait_until_all(at, ready, len(requests))
 
 
-def wait_until_all(at: Stage, claim: Any, count: int) -> None:
+def wait_until_all(at: Stage, claim: Callable[[dict[str, Any]], bool], count: int) -> None:
     """Wait until `claim` holds for every Kustomization; the more there are, the less often they are listed."""
-    everyone = lambda: at.plane.expect("GET", KUSTOMIZATIONS)["items"]  # noqa: E731
-    wait_until(lambda: all(map(claim, everyone())), timeout=max(180.0, count * 0.6), pause=max(0.1, count / 2000))
+
+    def holds() -> bool:
+        return all(map(claim, at.plane.expect("GET", KUSTOMIZATIONS)["items"]))
+
+    wait_until(holds, timeout=max(180.0, count * 0.6), pause=max(0.1, count / 2000))
 
 
 def find_image(at: Stage, name: str) -> str:

@@ -32,12 +32,13 @@ class TermIndex(Generic[R]):
         return tuple(self.informer.objects[key] for key in sorted(keys))
 
     def _note_change(self, old: R | None, new: R | None) -> None:
-        before = frozenset(self._list_terms(old)) if old is not None else frozenset()
-        after = frozenset(self._list_terms(new)) if new is not None else frozenset()
-        for term in before - after if old is not None else ():
-            self._drop(term, old.key)
-        for term in after - before if new is not None else ():
-            self._keys[term] = (*self._keys.get(term, _NOBODY), new.key)
+        if (present := new if new is not None else old) is None:
+            return
+        before, after = (frozenset(self._list_terms(o)) if o is not None else frozenset() for o in (old, new))
+        for term in before - after:
+            self._drop(term, present.key)
+        for term in after - before:
+            self._keys[term] = (*self._keys.get(term, _NOBODY), present.key)
 
     def _drop(self, term: str, key: ObjectKey) -> None:
         if left := tuple(one for one in self._keys[term] if one != key):
