@@ -158,6 +158,8 @@ class KustomizationReconciler:
         before = self._sights.get(wanted.key)
         if before is None or before.revision == revision:
             return
+        if before.revision != wanted.status.last_attempted_revision:
+            return  # it yielded already, and would for ever where commits come faster than its turn
         try:
             folder = await self._read_folder(wanted, source, revision)
         except GitOpsError:

@@ -10,8 +10,9 @@ import pytest
 
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.api import Kustomization
-from gitops_core.errors import ClusterUnavailable, Conflict
+from gitops_core.errors import ClusterUnavailable, Conflict, Yielded
 from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.schema import read_manifest
 from tests.gitops_core.reconcilers.test_kustomization import ROLLED_OUT, WEB
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, DEPLOYMENT, World, condition, config_map
 from tests.simulation.loop import in_virtual_time
@@ -222,3 +223,25 @@ async def test_a_commit_to_one_of_many_folders_builds_that_one_and_costs_the_oth
         writes = [about for _, about, _ in world.cluster.since(before, "patch", "apply", "create", "delete")]
         others = [about for about in writes if "k07" not in about and not about.startswith(("Git", "Event"))]
         assert sorted(others) == [f"Kustomization/{name}" for name in names if name != "k07"]
+
+
+@in_virtual_time
+async def test_who_yielded_to_others_at_one_commit_does_not_at_the_next_one() -> None:
+    world = World()
+    await world.begin({"apps/one.yaml": config_map("one")})
+    await world.sync("apps", "./apps")
+    async with world.running():
+        await asyncio.sleep(5)
+        await world.sync("apps", "./apps", suspend=True)  # so that its turn does not come
+        (reconciler,) = (one.reconciler for one in world.controllers if one.kind is Kustomization)
+
+        async def look() -> Any:
+            return await reconciler.reconcile(read_manifest(Kustomization, await world.kustomization("apps")))
+
+        await look()
+        await world.commit_and_sync({"README.md": "1"})
+        with pytest.raises(Yielded):
+            await look()
+        commit = await world.commit_and_sync({"README.md": "2"})
+
+        assert (await look()).message == f"Applied revision: main@sha1:{commit}"
