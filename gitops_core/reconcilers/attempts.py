@@ -153,6 +153,7 @@ class Attempt:
         if self.digest:
             self._record(error.reason)
         error.record_as("Warning", {f"{GROUP}/revision": self.revision})
+        error.args = (self.mute(str(error)),)
         raise error.carry(self.status, *self.add_findings()) from None
 
     def postpone(self, why: str) -> NoReturn:

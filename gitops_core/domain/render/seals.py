@@ -7,11 +7,12 @@ only what is encrypted. Both are found by comparing a revision with the one that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from gitops_core.domain.render.encrypted import Block, find_block, find_payloads, take_apart
+from gitops_core.domain.render.encrypted import Block, find_block, find_payloads, is_sealed, take_apart
 from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.meta import ObjectRef
 
@@ -26,12 +27,16 @@ class Sealed:
     Attributes:
         names: of the objects in it, where these can be read.
         is_opened: it may be opened: nobody wants it as it is, and it is not to be put into a ConfigMap.
+        is_left: somebody wants it as it is.
+        digest: of what is in it, encrypted or not.
     """
 
     path: str
     names: tuple[str, ...]
     block: Block
     is_opened: bool = True
+    is_left: bool = False
+    digest: bytes = b""
 
     @property
     def told(self) -> str:
@@ -46,7 +51,9 @@ def find_sealed(path: str, data: bytes, *, is_shown: bool = False) -> Iterator[S
     """
     for piece in take_apart(data, path):
         if piece.block is not None:
-            yield Sealed(path, piece.names, piece.block, piece.format is not None and not is_shown)
+            is_left = piece.format is None
+            is_opened = not is_left and not is_shown
+            yield Sealed(path, piece.names, piece.block, is_opened, is_left, piece.digest)
 
 
 def find_plain_secrets(path: str, data: bytes) -> Iterator[str]:
@@ -55,24 +62,63 @@ def find_plain_secrets(path: str, data: bytes) -> Iterator[str]:
         return
     try:
         for _, document in read_documents(data):
-            yield from (f"{path} ({name})" for name in _find_plain(document))
+            yield from (f"{path} ({one.name})" for one in list_plain(document))
     except Malformed:
         return
 
 
-def _find_plain(document: Any) -> Iterator[str]:
+class Plain(NamedTuple):
+    """A Secret whose values stand in a file for everybody to read.
+
+    Attributes:
+        place: where in its document it stands: the keys and numbers that lead there.
+        values: those of its values, each as field and key.
+    """
+
+    name: str
+    place: tuple[str | int, ...]
+    values: tuple[tuple[str, str], ...]
+
+
+def list_plain(document: Any, place: tuple[str | int, ...] = ()) -> Iterator[Plain]:
+    """List the Secrets of a document, which may be a List, whose values can be read. A variable is no value."""
     if not isinstance(document, dict) or find_block(document):
         return
     items = document.get("items")
-    for item in items if isinstance(items, list) else ():
-        yield from _find_plain(item)
+    for number, item in enumerate(items if isinstance(items, list) else ()):
+        yield from list_plain(item, (*place, "items", number))
     if document.get("kind") != "Secret" or document.get("apiVersion") != "v1" or document.get("type") == TOKEN:
         return
     sealed = {(one.field, one.key) for one in find_payloads(document)}
     fields = ((field, document.get(field)) for field in ("data", "stringData"))
     values = {(field, key): value for field, one in fields if isinstance(one, dict) for key, value in one.items()}
-    if any(value not in (None, "") for place, value in values.items() if place not in sealed):
-        yield str(ObjectRef.of(document))
+    plain = tuple(
+        where
+        for where, value in values.items()
+        if where not in sealed and is_readable(value) and not is_sealed(where[0], value)
+    )
+    if plain:
+        yield Plain(name_object(document), place, plain)
+
+
+_VARIABLE = re.compile(r"\s*\$\{[A-Za-z_][A-Za-z0-9_]*\}\s*")
+
+
+def is_readable(value: Any) -> bool:
+    """Tell whether a value says something: it is neither empty nor a variable that is put in later.
+
+    >>> [is_readable(value) for value in (None, "", "${password}", "${password:=hunter2}", 0)]
+    [False, False, False, True, True]
+    """
+    return value is not None and value != "" and not (isinstance(value, str) and _VARIABLE.fullmatch(value))
+
+
+def name_object(document: Mapping[str, Any]) -> str:
+    """Name an object that need not have a name, or anything else that is right: "Secret/prod/db", "Secret"."""
+    try:
+        return str(ObjectRef.of(document)).rstrip("/")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return str(document.get("kind", "an object"))
 
 
 def explain_replayed(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
@@ -109,6 +155,39 @@ def explain_moved(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
         if owners[one.block.mac].names != one.names
     ]
     return _tell(found)
+
+
+def explain_edited(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
+    """Explain which files were changed in a way that their mac does not tell; "" when none was.
+
+    SOPS makes a new mac whenever it writes values: with the same one, nothing but its recipients may be another.
+    """
+    known: dict[str, set[bytes]] = {}
+    for one in before:
+        known.setdefault(one.block.mac, set()).add(one.digest)
+    return _tell(
+        [
+            f"{one.told} was changed by something else than sops, in what its mac does not cover"
+            for one in now
+            if one.is_opened and one.block.mac and one.block.covers_all
+            if one.digest not in known.get(one.block.mac, {one.digest})
+        ]
+    )
+
+
+def explain_left(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
+    """Explain which files are to be left encrypted that were opened before; "" when none is.
+
+    The annotation that says so is in no mac: whoever writes to the source can make ciphertext of a Secret by it.
+    """
+    opened = {place for one in before if one.is_opened for place in _list_places(one)}
+    return _tell(
+        [
+            f"{one.told} is left encrypted by an annotation, and was decrypted before"
+            for one in now
+            if one.is_left and not opened.isdisjoint(_list_places(one))
+        ]
+    )
 
 
 def _tell(found: list[str]) -> str:

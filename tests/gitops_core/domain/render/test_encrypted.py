@@ -14,7 +14,7 @@ from gitops_core.domain.render.encrypted import (
     find_payloads,
     list_encrypted,
     list_values,
-    set_payload,
+    set_payloads,
     take_apart,
 )
 from gitops_core.meta import Manifest
@@ -85,7 +85,8 @@ def test_the_format_of_a_file_follows_from_what_it_says(path: str, text: str, ex
 
 def test_who_can_open_a_file_and_when_it_was_encrypted_is_read_in_every_format() -> None:
     groups = (
-        "sops: {key_groups: [{pgp: [{fp: AB}]}, {age: [{recipient: age1y}], hc_vault: [{vault_address: v}]}], mac: m}"
+        "sops: {key_groups: [{pgp: [{fp: AB}]}, {age: [{recipient: age1y}], "
+        "hc_vault: [{vault_address: v, engine_path: e, key_name: k}]}], mac: m}"
     )
     flat = (
         "A=B\nsops_age__list_0__map_enc=x\nsops_age__list_0__map_recipient=age1x\nsops_lastmodified=2026\n"
@@ -96,7 +97,11 @@ def test_who_can_open_a_file_and_when_it_was_encrypted_is_read_in_every_format()
     first, second, third = (take_apart(text.encode())[0].block for text in (f"a: b\n{groups}\n", flat, section))
 
     assert first is not None and second is not None and third is not None  # noqa: PT018
-    assert first.recipients == (Recipient("pgp", "AB"), Recipient("age", "age1y"), Recipient("hc_vault", "v"))
+    assert first.recipients == (
+        Recipient("pgp", "AB"),
+        Recipient("age", "age1y"),
+        Recipient("hc_vault", "v/v1/e/keys/k"),
+    )
     assert (first.is_remote, second.is_remote) == (True, False)
     assert (second.modified, second.mac, second.covers_all) == ("2026", "m", False)
     assert Recipient("age", "age1x") in second.recipients
@@ -129,7 +134,7 @@ def test_a_file_in_a_value_is_found_also_where_its_base64_is_broken_into_lines()
         (payload,) = find_payloads(one)
         assert (payload.field, payload.key, payload.text) == ("data", "a", SEALED.encode())
         assert list_encrypted(one) == ("a of Secret/x",)
-        opened = set_payload(one, payload, b"plain")
+        opened = set_payloads(one, [(payload, b"plain")])
         assert base64.b64decode(opened["data"]["a"]) == b"plain"
         assert list_encrypted(opened) == ()
 
