@@ -121,6 +121,8 @@ class WorkQueue(Generic[K]):
                 return
 
     def _take_next(self) -> K | None:
+        if not self._waiting:
+            return None
         order = list(Priority)
         if self._changes_in_a_row >= PATIENCE:
             order.reverse()
