@@ -252,6 +252,14 @@ class ManifestInvalid(TransientError):
     reason = "BuildFailed"
 
 
+class DecryptionFailed(ManifestInvalid):
+    """SOPS cannot open what it encrypted. The message quotes nothing of what is inside."""
+
+
+class MacMismatch(DecryptionFailed):
+    """A file is not as SOPS left it: its mac says so, or is not there."""
+
+
 class RegistryError(TransientError):
     """A registry refused or could not answer. The message begins with the request, never with a credential."""
 

@@ -65,6 +65,9 @@ class Kind(NamedTuple):
         return f"{self.api_version}/{self.kind}"
 
 
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
+
+
 class ObjectKey(NamedTuple):
     """What queues hold: the namespace ("" for cluster-scoped objects) and the name."""
 
@@ -246,6 +249,11 @@ class Tree(Mapping[str, bytes]):
     """
 
     oid: str
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the files are not for everybody who has the tree they were made from: nothing of them is shared."""
+        return False
 
     @property
     def links(self) -> Mapping[str, str]:

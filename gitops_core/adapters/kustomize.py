@@ -38,7 +38,7 @@ from gitops_core.domain.render.muting import mute_secrets
 from gitops_core.domain.render.sharing import Affixes
 from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
-from gitops_core.ports import Compute, Overlay
+from gitops_core.ports import Compute, Overlay, UsedFiles
 from gitops_core.recent import Recent
 from gitops_core.runtime.sharing.computing import IN_PLACE, READING, get_namespace_at_work
 from gitops_core.runtime.sharing.flights import Flights
@@ -139,7 +139,7 @@ class Kustomize:
         self._environment = _ENVIRONMENT | {"GOMEMLIMIT": f"{limits.memory * 3 >> 22}MiB"}
         self._confinement = confinement or Confinement.of_this_machine()
         self._token = f"zq{secrets.token_hex(8)}"
-        self._slots = Slots(builds)
+        self._slots = Slots(builds, "builds")
         self._contents: Recent[Key, Key] = Recent(KEPT_KEYS)  # what a folder of a tree stands for, of `_results`
         self._results: Recent[Key, Written] = Recent(KEPT_RESULTS)
         self._sources: Recent[Key, _Sources] = Recent(KEPT_SOURCES)
@@ -148,6 +148,8 @@ class Kustomize:
 
     async def render(self, tree: Tree, overlay: Overlay, path: str = "") -> tuple[Manifest, ...]:
         path = path.strip("/")
+        if tree.is_private:
+            return await self._render_privately(tree, overlay, path)
         fields = msgspec.json.encode((overlay.fields, overlay.optional_components))
         key = (tree.oid, path, overlay.namespace, overlay.name_prefix, overlay.name_suffix, fields)
         contents = self._contents.get(key)
@@ -157,6 +159,18 @@ class Kustomize:
         contents, rendered = await self._render(tree, overlay, path, key)
         self._contents.put(key, contents, KEY_WEIGHT + len(path) + len(fields))
         return rendered
+
+    async def _render_privately(self, tree: Tree, overlay: Overlay, path: str) -> tuple[Manifest, ...]:
+        """Return the objects, of which nothing is kept here."""
+        affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
+        gathered = await self._compute.run(READING, _gather, tree, overlay, path, affixes, self._token, None)
+        if not isinstance(gathered, _Sources):
+            return gathered
+        output = await self._build(gathered, path, affixes, is_secret=True)
+        return await self._compute.run(len(output), _read, output, gathered.build)
+
+    async def find_files(self, tree: Tree, overlay: Overlay, path: str = "") -> UsedFiles:
+        return await self._compute.run(READING, _find_files, tree, overlay, path.strip("/"), self._token)
 
     async def _render(self, tree: Tree, overlay: Overlay, path: str, key: Key) -> tuple[Key, tuple[Manifest, ...]]:
         """Return the objects, and the key of `_results` under which they are kept: `key` if they depend on it."""
@@ -202,7 +216,7 @@ class Kustomize:
         output = await self._build(sources, path, stood_in)
         return await self._compute.run(len(output), _get_shared, output, stood_in, sources.build)
 
-    async def _build(self, sources: _Sources, path: str, affixes: Affixes) -> bytes:
+    async def _build(self, sources: _Sources, path: str, affixes: Affixes, *, is_secret: bool = False) -> bytes:
         text = await self._compute.run(READING, _write_top, sources, affixes)
         program = Sandboxed(
             (self._locate(), "build", sources.top, "--load-restrictor", "LoadRestrictionsRootOnly", *_IN_ORDER),
@@ -210,6 +224,7 @@ class Kustomize:
             self._environment,
             self._limits,
             self._confinement,
+            is_secret=is_secret,
         )
         async with self._slots.taken(get_namespace_at_work()):
             try:
@@ -241,6 +256,23 @@ class Kustomize:
         if program is None:
             raise RendererUnavailable(HOW_TO_GET)
         return os.path.abspath(program)
+
+
+def _find_files(tree: Tree, overlay: Overlay, path: str, token: str) -> UsedFiles:
+    fields, prefix = _list_fields(tree, overlay, path), f"{path}/" if path else ""
+    below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
+    if folders.is_plain(below) and not fields:
+        return UsedFiles(tuple(prefix + name for name in _list_manifests(below, path)))
+    document = sharing.merge_overlay(_read_document(tree, path), Affixes("", "", ""), fields)
+    build = folders.gather_build(tree, path, document, token)
+    generators = [item for one in build.documents.values() for item in one.get("secretGenerator") or ()]
+    own = (name for folder in build.folders if (name := folders.find_kustomization(tree, folder)) is not None)
+    return UsedFiles(
+        tuple(sorted({*own, *build.copied.values(), *build.places} & set(tree))),
+        frozenset(build.shown),
+        frozenset(build.stored),
+        any(isinstance(item, dict) and bool(item.get("literals")) for item in generators),
+    )
 
 
 def _gather(

@@ -39,6 +39,7 @@ class _Machine(NamedTuple):
 
     audit: int
     clone: int
+    sockets: tuple[int, ...]
     refused: tuple[int, ...]
     forking: int
 
@@ -48,14 +49,15 @@ class _Machine(NamedTuple):
 _EVERYWHERE = (424, 425, 426, 427, 428, 429, 430, 431, 432, 433, 434, 438, 442)
 _CLONE3 = 435
 MACHINES = {
-    # socket connect accept sendto sendmsg bind listen socketpair; fork; kill ptrace process_vm_*; unshare setns mount
+    # socket connect accept sendto sendmsg bind listen socketpair; fork kill ptrace process_vm_*; unshare setns mount
     # umount2 pivot_root chroot; bpf perf_event_open keyctl add_key request_key userfaultfd *_handle_at memfd_create;
     # kexec_load *_module; System V and POSIX queues, semaphores and memory. vfork stays: it starts the program itself.
     "x86_64": _Machine(
         0xC000003E,
         56,
+        (41, 42, 43, 44, 46, 49, 50, 53),
         (
-            *(41, 42, 43, 44, 46, 49, 50, 53, 57, 62, 101, 310, 311, 272, 308, 165, 166, 155, 161),
+            *(57, 62, 101, 310, 311, 272, 308, 165, 166, 155, 161),
             *(321, 298, 250, 248, 249, 323, 303, 304, 319, 246, 175, 176, 313, 240, 29, 30, 64, 68),
         ),
         0,
@@ -64,8 +66,9 @@ MACHINES = {
     "aarch64": _Machine(
         0xC00000B7,
         220,
+        (198, 203, 202, 206, 211, 200, 201, 199),
         (
-            *(198, 203, 202, 206, 211, 200, 201, 199, 129, 117, 270, 271, 97, 268, 40, 39, 41, 51),
+            *(129, 117, 270, 271, 97, 268, 40, 39, 41, 51),
             *(280, 241, 219, 217, 218, 282, 264, 265, 279, 104, 105, 106, 273, 180, 194, 196, 190, 186),
         ),
         _CLONE_VFORK_VM,
@@ -83,15 +86,22 @@ def has_filters() -> bool:
     return platform.machine() in MACHINES
 
 
-def restrict_files(readable: Iterable[str], executable: Iterable[str], version: int) -> None:
+def restrict_files(
+    readable: Iterable[str], executable: Iterable[str], version: int, *, may_connect: bool = False
+) -> None:
     """Leave to this thread the files in or below `readable`, and those in or below `executable` to read and run.
+
+    Args:
+        may_connect: whether TCP stays possible.
 
     Raises:
         OSError: a path is not there, or the kernel refuses.
     """
     library = _load_library()
     kinds = (1 << _RIGHTS_OF_ABI.get(version, 16)) - 1
-    attributes = struct.pack("QQQ", kinds, _TCP, _SCOPES)[: 8 if version < 4 else 16 if version < 6 else 24]
+    attributes = struct.pack("QQQ", kinds, 0 if may_connect else _TCP, _SCOPES)[
+        : 8 if version < 4 else 16 if version < 6 else 24
+    ]
     ruleset = _check(library.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0))
     try:
         for path in readable:
@@ -104,10 +114,11 @@ def restrict_files(readable: Iterable[str], executable: Iterable[str], version: 
         os.close(ruleset)
 
 
-def restrict_calls(*, may_fork: bool = False) -> None:
+def restrict_calls(*, may_fork: bool = False, may_connect: bool = False) -> None:
     """Take sockets, other processes and what reaches into the kernel from this thread. Raises OSError.
 
     Args:
+        may_connect: whether sockets stay possible.
         may_fork: whether making a process stays possible, where the program is not started by vfork.
     """
     machine = MACHINES[platform.machine()]
@@ -119,7 +130,8 @@ def restrict_calls(*, may_fork: bool = False) -> None:
     ]
     if platform.machine() == "x86_64":
         lines += [struct.pack("HBBI", 0x35, 0, 1, _X32), struct.pack("HBBI", 0x06, 0, 0, _ERRNO | _EPERM)]
-    refused = [(number, _EPERM) for number in (*machine.refused, *_EVERYWHERE) if not (may_fork and number == 57)]
+    numbers = (*(() if may_connect else machine.sockets), *machine.refused, *_EVERYWHERE)
+    refused = [(number, _EPERM) for number in numbers if not (may_fork and number == 57)]
     for number, error in (*refused, (_CLONE3, _ENOSYS)):  # ENOSYS: whoever calls clone3 then tries clone
         lines += [struct.pack("HBBI", 0x15, 0, 1, number), struct.pack("HBBI", 0x06, 0, 0, _ERRNO | error)]
     if not may_fork:

@@ -87,7 +87,7 @@ class Decryption(Wire):
 
     provider: Literal["sops"]
     secret_ref: LocalReference | None = None
-    service_account_name: str = ""
+    service_account_name: Annotated[str, UNSUPPORTED] = ""
 
 
 class SecretKeyReference(Wire):
@@ -98,7 +98,12 @@ class SecretKeyReference(Wire):
 
 
 class KubeConfigReference(Wire):
-    """Another cluster to apply to: a kubeconfig in a Secret, or a ConfigMap that says how to get one."""
+    """Another cluster to apply to: a kubeconfig in a Secret, or a ConfigMap that says where it is and whose tokens it
+    takes.
+
+    Keys of the ConfigMap: `provider` (generic, aws, azure, gcp), `address`, `ca.crt`, `serviceAccountName`, `audiences`
+    (a YAML list) and, of a cloud, `cluster`: its name there.
+    """
 
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (
         (
@@ -111,7 +116,7 @@ class KubeConfigReference(Wire):
         ),
     )
 
-    config_map_ref: Annotated[LocalReference | None, UNSUPPORTED] = None
+    config_map_ref: LocalReference | None = None
     secret_ref: SecretKeyReference | None = None
 
 
@@ -169,7 +174,7 @@ class KustomizationSpec(Wire):
     build_metadata: tuple[Literal["originAnnotations", "transformerAnnotations"], ...] = ()
     force: Annotated[bool, SERVER_DEFAULT] = False
     health_check_exprs: tuple[HealthExpression, ...] = ()
-    decryption: Annotated[Decryption | None, UNSUPPORTED] = None
+    decryption: Decryption | None = None
     post_build: PostBuild | None = None
     ignore: tuple[IgnoreRule, ...] = ()
     kube_config: KubeConfigReference | None = None
@@ -228,7 +233,7 @@ class Kustomization(Resource):
     CONTROLLER: ClassVar[str] = "kustomize-controller"
     # an applied Kustomization would lose its finalizer to the field manager that applies objects
     MANAGER: ClassVar[str] = "gotk-kustomize-controller"
-    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("Healthy", "Contested")
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("Healthy", "Contested", "InsecureSecrets")
 
     spec: KustomizationSpec
     status: Annotated[KustomizationStatus, NOT_SEEN] = KustomizationStatus()

@@ -9,6 +9,7 @@ from typing import NoReturn
 import msgspec
 
 from gitops_core.api import Inventory, InventoryEntry, Kustomization
+from gitops_core.domain.render.sopskeys import SopsKeys
 from gitops_core.domain.sync import inventory
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import add_attempt
@@ -16,11 +17,13 @@ from gitops_core.errors import GitOpsError, NotLeader, StalledError, TransientEr
 from gitops_core.meta import Condition, ObjectRef, parse_duration
 from gitops_core.ports import Clock, Events
 from gitops_core.reconcilers.applying import Applier
+from gitops_core.reconcilers.decrypting import Plaintext
 from gitops_core.reconcilers.variables import Variables
 from gitops_core.runtime.reconciling import Notice, Outcome
 
 GROUP = Kustomization.KIND.group
-CONTESTED = "Contested"
+CONTESTED, INSECURE = "Contested", "InsecureSecrets"
+"""Conditions that say what a person should know of, whatever becomes of the reconciliation."""
 
 
 @dataclass
@@ -46,10 +49,13 @@ class Attempt:
     changes: list[str] = field(default_factory=list)
     hints: Mapping[ObjectRef, str] = field(default_factory=dict)
     variables: Variables = field(default_factory=Variables)
+    keys: SopsKeys | None = None
+    plaintext: Plaintext = field(default_factory=Plaintext)
 
     def __post_init__(self) -> None:
         self.began, self.status = self.clock.monotonic(), self.wanted.status
-        self.contested = next((c for c in self.wanted.status.conditions if c.type == CONTESTED), None)
+        conditions = self.wanted.status.conditions
+        self.findings = {c.type: c for c in conditions if c.type in (CONTESTED, INSECURE)}
 
     @property
     def progress(self) -> str:
@@ -78,9 +84,21 @@ class Attempt:
         changes, self.changes = self.changes, []
         return changes
 
-    def add_contested(self, *conditions: Condition) -> tuple[Condition, ...]:
-        """Add to these conditions that the objects are contested, where they are."""
-        return (*conditions, self.contested) if self.contested else conditions
+    def note(self, type_: str, reason: str, message: str) -> None:
+        """Note a finding, "" for none, and warn of it where that is news."""
+        before = self.findings.pop(type_, None)
+        if not message:
+            return
+        self.findings[type_] = Condition(type=type_, status="True", reason=reason, message=message)
+        if before is None or before.message != message:
+            self.warn(reason, message)
+
+    def add_findings(self, *conditions: Condition) -> tuple[Condition, ...]:
+        return (*conditions, *self.findings.values())
+
+    def mute(self, text: str) -> str:
+        """Replace by *** what of Secrets' variables and of what was decrypted stands in `text`."""
+        return self.plaintext.mute(self.variables.mute(text))
 
     # how it ends
 
@@ -93,7 +111,7 @@ class Attempt:
             self.progress,
             delay,
             ready="Unknown",
-            conditions=self.add_contested(*conditions),
+            conditions=self.add_findings(*conditions),
             changed=bool(self.notices),
             watch=frozenset(watch),
             seen=frozenset(seen),
@@ -125,7 +143,7 @@ class Attempt:
             f"Applied revision: {self.revision}",
             interval,
             reason="ReconciliationSucceeded",
-            conditions=self.add_contested(*conditions),
+            conditions=self.add_findings(*conditions),
             changed=changed,
             notices=tuple(self.notices),
         )
@@ -135,18 +153,19 @@ class Attempt:
         if self.digest:
             self._record(error.reason)
         error.record_as("Warning", {f"{GROUP}/revision": self.revision})
-        raise error.carry(self.status, *self.add_contested()) from None
+        error.args = (self.mute(str(error)),)
+        raise error.carry(self.status, *self.add_findings()) from None
 
     def postpone(self, why: str) -> NoReturn:
         """Raise that a dependency is not ready: its change wakes us, the delay is for one that nobody told us of."""
         error = TransientError(why, reason="DependencyNotReady", retry_after=parse_duration(self.wanted.spec.interval))
         error.record_as("Normal", {f"{GROUP}/revision": self.revision})  # waiting is no fault
-        raise error.carry(self.status, *self.add_contested(Condition(type="Reconciling", status="False")))
+        raise error.carry(self.status, *self.add_findings(Condition(type="Reconciling", status="False")))
 
     def fail(self, reason: str, message: str, *conditions: Condition, retry_after: float | None = None) -> NoReturn:
         """Raise the failure with the status to store and the phase it happened in, for a retry after retryInterval."""
-        message = self.variables.mute(message)
-        told = (msgspec.structs.replace(one, message=self.variables.mute(one.message)) for one in conditions)
+        message = self.mute(message)
+        told = (msgspec.structs.replace(one, message=self.mute(one.message)) for one in conditions)
         if self.digest:
             self._record(reason)
         for notice in self.notices:
@@ -155,7 +174,7 @@ class Attempt:
         phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=self.progress)
         error = TransientError(message, reason=reason, retry_after=delay)
         error.record_as("Warning", {f"{GROUP}/revision": self.revision})
-        raise error.carry(self.status, phase, *self.add_contested(*told)) from None
+        raise error.carry(self.status, phase, *self.add_findings(*told)) from None
 
     def fail_sync(self, error: GitOpsError) -> NoReturn:
         """Raise what the cluster answered; that we lead no more is nothing to tell."""

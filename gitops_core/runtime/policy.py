@@ -6,9 +6,10 @@ A field is here when an operator may want another value; what only protects us f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from gitops_core.errors import StalledError
-from gitops_core.meta import ObjectRef
+from gitops_core.meta import ObjectKey, ObjectRef
 
 KI, MI, GI = 1 << 10, 1 << 20, 1 << 30
 
@@ -28,6 +29,10 @@ class Policy:
         default_service_account: whose rights a Kustomization has that names none, in its own namespace; "" for ours.
         strict_substitutions: a variable of spec.postBuild that is not set is an error, and not empty.
         file_remotes: Git remotes may be file:// URLs, which read what this process can read.
+        plain_secrets: what becomes of Secrets whose values stand in a source as they are: "ignore", where it is told
+            only of those beside encrypted ones; "warn"; "refuse".
+        sops_age_secret: the Secret with the age keys of Kustomizations that decrypt and name no keys.
+        sops_vaults: which Vaults SOPS may ask, by what their addresses begin with; ("all",) for any.
         writable_git: the credential of a GitRepository may be one that the remote takes pushes with.
         git_files: in a folder of one commit, with all below it, and in one artifact of a registry.
         git_file_size: of one file in Git, and in an artifact.
@@ -47,6 +52,9 @@ class Policy:
     default_service_account: str = ""
     strict_substitutions: bool = True
     file_remotes: bool = False
+    plain_secrets: Literal["ignore", "warn", "refuse"] = "ignore"
+    sops_age_secret: ObjectKey | None = None
+    sops_vaults: tuple[str, ...] = ("all",)
     writable_git: bool = True
     git_files: int = 200_000
     git_file_size: int = 64 * MI

@@ -14,11 +14,13 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from sealoop.checkouts import list_files
 
 if TYPE_CHECKING:
     from image_updater.domain.files.sightings import CommitPlan
@@ -167,7 +169,7 @@ def find_files(
     """
     from image_updater.domain.files.targets import select_targeted
 
-    names = [path.name] if path.is_file() else sorted(_walk(path))
+    names = [path.name] if path.is_file() else sorted(list_files(str(path)))
     aimed = set(select_targeted(names, targets))
     found: dict[str, bytes] = {}
     for name in names:
@@ -176,19 +178,6 @@ def find_files(
         if name in aimed or screen(name, content):
             found[name] = content
     return found
-
-
-def _walk(top: Path) -> Iterator[str]:
-    for folder, folders, names in os.walk(top, onerror=_complain):
-        folders[:] = [name for name in folders if name != ".git" and not Path(folder, name).is_symlink()]
-        for name in names:
-            file = Path(folder, name)
-            if file.is_file() and not file.is_symlink():
-                yield file.relative_to(top).as_posix()
-
-
-def _complain(error: OSError) -> None:
-    raise error
 
 
 def _place(path: Path, name: str) -> Path:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
 from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import Kustomization
 from gitops_core.commands.plan import SYMBOLS, Planned, plan
 from gitops_core.errors import NotFound
 from gitops_core.meta import FixedTree, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster
+from gitops_core.reconcilers.building import Builder
+from gitops_core.reconcilers.decrypting import Decrypter
 from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import read_manifest
+from sealoop.checkouts import list_files, read_file
 from sealoop.objects.files import collect_manifests
 from sealoop.objects.kinds import find_asked, parse_ref
 from sealoop.objects.reading import find_source
@@ -34,12 +37,14 @@ async def preview(
     """Print the plan; returns how many objects would change. Raises ClickException, GitOpsError."""
     wanted = await _find_wanted(cluster, words, file, namespace)
     files, ignore = read_checkout(Path(checkout)), await _find_ignore(cluster, wanted)
-    planned = await plan(wanted, files, cluster, Kustomize(), SystemClock(), ignore)
+    renderer = Kustomize()
+    builder = Builder(renderer, Decrypter(cluster, renderer, Sops()))
+    planned = await plan(wanted, files, cluster, builder, SystemClock(), ignore)
     match form:
         case "json":
-            click.echo(json.dumps([_make_json(one) for one in planned], indent=2))
+            click.echo(json.dumps([make_json(one) for one in planned], indent=2))
         case "markdown":
-            click.echo("\n".join(write_markdown(wanted, planned)))
+            click.echo("\n".join(write_markdown(str(wanted.ref), planned)))
         case _:
             click.echo("\n".join(map(make_visible, write_text(planned))))
     return sum(one.is_change for one in planned)
@@ -84,33 +89,41 @@ def read_checkout(folder: Path) -> FixedTree:
         raise click.ClickException(f"{folder} is no folder: --checkout DIR")
     files: dict[str, bytes] = {}
     size = 0
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name != ".git" and not os.path.islink(os.path.join(here, name))]
-        for name in names:
-            path = Path(here, name)
-            if path.is_symlink() or not path.is_file():
+    try:
+        for path in list_files(str(folder)):
+            data = read_file(f"{folder}/{path}", MOST_BYTES + 1 - size)
+            if data is None:
                 continue
-            data = path.read_bytes()
             size += len(data)
-            files[path.relative_to(folder).as_posix()] = data
+            files[path] = data
             if len(files) > MOST_FILES or size > MOST_BYTES:
                 raise click.ClickException(f"{folder} holds more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or folder} cannot be read: {error.strerror}") from None
     return FixedTree("checkout", files)
 
 
-def write_text(planned: Sequence[Planned]) -> Iterator[str]:
-    """Write what would change, a line for each object and each of its fields, and a sum."""
+def write_text(planned: Sequence[Planned], drift: Container[ObjectRef] = ()) -> Iterator[str]:
+    """Write what would change, a line for each object and each of its fields, and a sum.
+
+    Args:
+        drift: the objects that are not as they were applied.
+    """
     for one in planned:
         if one.is_change:
-            yield f"{SYMBOLS[one.change]} {one.ref} {one.change}"
+            yield f"{SYMBOLS[one.change]} {_write_change(one, drift)}"
             yield from (f"    {difference}" for difference in one.differences)
     yield _write_sum(planned)
 
 
-def write_markdown(wanted: Kustomization, planned: Sequence[Planned]) -> Iterator[str]:
-    """Write the same for a comment on a pull request."""
-    yield f"### {wanted.ref}"
+def write_markdown(
+    title: str, planned: Sequence[Planned], drift: Container[ObjectRef] = (), about: Sequence[str] = ()
+) -> Iterator[str]:
+    """Write the same for a comment on a pull request, with what else is to be known about it."""
+    yield f"### {title}"
     yield ""
+    for line in about:
+        yield from (f"    {line}", "")  # code, whatever it quotes
     yield _write_sum(planned)
     changes = [one for one in planned if one.is_change]
     if changes:
@@ -118,9 +131,13 @@ def write_markdown(wanted: Kustomization, planned: Sequence[Planned]) -> Iterato
         yield "```diff"
         for one in changes:
             symbol = SYMBOLS[one.change]
-            yield f"{symbol if symbol in '+-' else '!'} {_fence(f'{one.ref} {one.change}')}"
+            yield f"{symbol if symbol in '+-' else '!'} {_fence(_write_change(one, drift))}"
             yield from (f"    {_fence(str(difference))}" for difference in one.differences)
         yield "```"
+
+
+def _write_change(one: Planned, drift: Container[ObjectRef]) -> str:
+    return f"{one.ref} {one.change}{' (drift)' if one.ref in drift else ''}"
 
 
 def _fence(text: str) -> str:
@@ -135,6 +152,6 @@ def _write_sum(planned: Sequence[Planned]) -> str:
     return f"Plan: {', '.join(parts) or 'nothing to do'}, {rest} unchanged."
 
 
-def _make_json(one: Planned) -> Mapping[str, object]:
+def make_json(one: Planned) -> Mapping[str, object]:
     fields = [difference._asdict() for difference in one.differences]
     return {"object": str(one.ref), "change": one.change, "fields": fields}

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -67,6 +68,11 @@ kill -9 does no harm either: the next process goes on."""
     help="Objects may not name sources, repositories and what a webhook wakes in other namespaces.",
 )
 @click.option(
+    "--no-remote-bases/--remote-bases",
+    default=True,
+    help="Folders hold all that is built from them: that is always so, and said as Flux says it.",
+)
+@click.option(
     "--require-read-only-git",
     is_flag=True,
     help="A GitRepository whose remote would take a push is refused: its credential is to be read-only.",
@@ -80,7 +86,27 @@ kill -9 does no harm either: the next process goes on."""
 @click.option(
     "--default-service-account",
     metavar="NAME",
-    help="With whose rights, in its own namespace, a Kustomization is applied that names no service account.",
+    help="With whose rights, in its own namespace, a Kustomization is applied that names no service account; as whom"
+    " clouds and other clusters are asked for what names none.",
+)
+@click.option(
+    "--plain-secrets",
+    type=click.Choice(["ignore", "warn", "refuse"]),
+    default="ignore",
+    show_default=True,
+    help="What becomes of Secrets whose values stand in a source as they are. Beside encrypted ones they are told of.",
+)
+@click.option(
+    "--sops-age-secret",
+    metavar="NAME",
+    help="The Secret, in the namespace of the lease, with the age keys of Kustomizations that decrypt and name none.",
+)
+@click.option(
+    "--sops-vault",
+    "sops_vaults",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A Vault that SOPS may ask, by what its address begins with. Default: whichever an encrypted file names.",
 )
 @click.option(
     "--limit",
@@ -120,9 +146,13 @@ def run(
     watch_namespace: str,
     watch_label_selector: str,
     no_cross_namespace_refs: bool,
+    no_remote_bases: bool,
     require_read_only_git: bool,
     strict_substitutions: bool,
     default_service_account: str | None,
+    plain_secrets: Literal["ignore", "warn", "refuse"],
+    sops_age_secret: str | None,
+    sops_vaults: tuple[str, ...],
     limits: tuple[str, ...],
     leader_election: bool,
     lease_namespace: str,
@@ -137,13 +167,16 @@ def run(
         shard = Shard.parse(watch_namespace, watch_label_selector)
     except ValueError as error:
         raise click.UsageError(f"--watch-namespace, --watch-label-selector: {error}") from error
+    if not no_remote_bases:
+        raise click.UsageError("--remote-bases: bases of other repositories are never built; copy them into this one")
     if default_service_account is not None:
         from gitops_core.domain.sync.targets import is_account_name
 
         if not is_account_name(default_service_account):  # also an empty one, which would be all that we may do
             name = repr(default_service_account)
             raise click.UsageError(f"--default-service-account: no ServiceAccount can be called {name}")
-    from gitops_core.runtime.policy import Policy
+    from gitops_core.meta import ObjectKey
+    from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
     from sealoop.serving.limits import apply_limits
 
     allowed = Policy(
@@ -151,6 +184,9 @@ def run(
         writable_git=not require_read_only_git,
         default_service_account=default_service_account or "",
         strict_substitutions=strict_substitutions,
+        plain_secrets=plain_secrets,
+        sops_age_secret=ObjectKey(lease_namespace, sops_age_secret) if sops_age_secret else None,
+        sops_vaults=sops_vaults or DEFAULT_POLICY.sops_vaults,
         file_remotes=connection.local is not None,
     )
     try:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -23,10 +24,13 @@ from tests.gitops_core.reconcilers.world import URL, World
 
 Case = Mapping[str, Any]
 
-CASES: list[Case] = [
-    json.loads(line.replace("@GIT@", URL))
-    for line in (Path(__file__).parent / "data" / "kustomizations.jsonl").read_text().splitlines()
-]
+
+def read_cases(name: str) -> list[Case]:
+    lines = (Path(__file__).parent / "data" / name).read_text().splitlines()
+    return [json.loads(line.replace("@GIT@", URL)) for line in lines]
+
+
+CASES = read_cases("kustomizations.jsonl")
 REAL = {case["name"] for case in CASES if case["name"].split("-")[1] in ("account", "kubeconfig", "tenant")} | {
     "k-force-service-clusterip",
     "k-force-spec-invalid-not-immutable",
@@ -46,6 +50,7 @@ def make_policy(case: Case) -> Policy:
     return Policy(
         cross_namespace_references="--no-cross-namespace-refs=true" not in flags,
         default_service_account="tenant" if "--default-service-account=tenant" in flags else "",
+        sops_age_secret=ObjectKey("flux-system", "global-age") if "--sops-age-secret=global-age" in flags else None,
     )
 
 
@@ -91,6 +96,9 @@ class Player:
         """Make everything but the Kustomization."""
         for name in (self.namespace, *self.case.get("namespaces", ())):
             await self._create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, "python-requests")
+        elsewhere = {one["metadata"].get("namespace") for one in self.case.get("objects", ())} & {"flux-system"}
+        for name in elsewhere:
+            await self._create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, "python-requests")
         for manifest in self.case.get("objects", ()):
             placed = self._place(manifest)
             await self._create(placed, "setup")
@@ -103,11 +111,11 @@ class Player:
         if not self.case.get("noSource"):
             await self._put(GitRepository, "src", {"interval": "1s", "url": URL, "ref": {"branch": "main"}})
 
-    async def begin(self) -> None:
+    async def begin(self, annotations: Mapping[str, str] = MappingProxyType({})) -> None:
         """Make the Kustomization, when its source has been fetched. Raises Invalid."""
         if not self.case.get("noSource") and "refused" not in self.case:
             await self._await_source()
-        await self._put(Kustomization, "app", self.case["kustomization"], {REQUESTED: "t0"})
+        await self._put(Kustomization, "app", self.case["kustomization"], {REQUESTED: "t0", **annotations})
 
     async def play(self) -> list[str]:
         """Play the case to its end; what differs from what was recorded, phase by phase."""
@@ -141,8 +149,8 @@ class Player:
             case {"commit": files}:
                 await self._commit(files)
                 await asyncio.sleep(5)
-            case {"patch": named, "body": body, "manager": manager}:
-                await self.cluster.patch(self._name(named), body, field_manager=manager)
+            case {"patch": named, "body": body, **rest}:
+                await self.cluster.patch(self._name(named), body, field_manager=rest.get("manager", "editor"))
             case {"status": named, "body": body}:
                 body = {"status": body}
                 await self.cluster.patch(self._name(named), body, field_manager="status-writer", subresource="status")

@@ -28,6 +28,7 @@ from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.local.objects import Objects
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import GitRepository, Kustomization, Receiver
 from gitops_core.domain.sources.hooks import make_webhook_path
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource, Sensitive
@@ -141,6 +142,7 @@ async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
             providers = make_provider_factories(clock, compute)
             ports = Ports(
                 Kustomize(compute=compute),
+                Sops(),
                 SandboxedExpressions(compute=compute),
                 registry,
                 registry,

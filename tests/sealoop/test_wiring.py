@@ -18,6 +18,7 @@ from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.oci import OciRegistry
+from gitops_core.adapters.sops import Sops
 from gitops_core.meta import Resource
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.loop.events import EventRecorder
@@ -55,7 +56,7 @@ async def wired(tmp_path: Path, local_cluster: LocalCluster) -> tuple[Controller
         with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
             reader, providers = RegistryReader(registry), make_provider_factories(clock)
             return make_controllers(
-                platform, Ports(Kustomize(), SandboxedExpressions(), registry, reader, catalog, providers)
+                platform, Ports(Kustomize(), Sops(), SandboxedExpressions(), registry, reader, catalog, providers)
             )
 
 

@@ -26,6 +26,7 @@ from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
+from gitops_core.adapters.sops import Sops
 from gitops_core.errors import RegistryUnavailable
 from gitops_core.runtime import process
 from gitops_core.runtime.authority.leading import LeaseSettings
@@ -270,6 +271,7 @@ class History:
         mortal_catalog = Mortal(catalog, "disk", life, lambda deed: CatalogUnavailable(f"{deed}: the disk is full"))
         ports = Ports(
             renderer=Kustomize(),
+            decryptor=Sops(),
             expressions=SandboxedExpressions(),
             registry=mortal_registry,
             reader=mortal_registry,

@@ -116,6 +116,8 @@ class Build:
         copied: files that kustomize gets as they are: the path in the repository by that below the build.
         written: texts that it gets instead of files, likewise.
         checked: files of the repository that are known to cost no more than they are long.
+        shown: files of the repository that are put into ConfigMaps, or whatever else is no Secret, as they are.
+        stored: those that are put into Secrets.
     """
 
     token: str
@@ -126,6 +128,8 @@ class Build:
     copied: dict[str, str] = field(default_factory=dict)
     written: dict[str, bytes] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
+    shown: set[str] = field(default_factory=set)
+    stored: set[str] = field(default_factory=set)
     _numbers: dict[str, int] = field(default_factory=dict)
     _size: int = 0
 
@@ -217,19 +221,19 @@ class _Reader:
 
     def visit(self, role: Role, text: str, place: str) -> str:
         match role:
-            case Role.FILE:
-                return self._add_file(text, place) if text else ""
+            case Role.FILE | Role.FILE_FOR_SECRET:
+                return self._add_contents(role, text, place) if text else ""
             case Role.YAML:
                 return self._add_yaml(text, place) if text else ""
             case Role.TEXT:
                 _check(text.encode(errors="replace"), place)
                 return text
-            case Role.KEYED_FILE:
+            case Role.KEYED_FILE | Role.KEYED_FILE_FOR_SECRET:
                 # `key=path`, or a path whose last part is the key
                 key, equals, path = text.rpartition("=")
                 if "=" in key or (equals and not (key and path)):
                     raise ManifestInvalid(f"{place}: {text!r} is neither a path nor key=path")
-                return f"{key or posixpath.basename(text.rstrip('/'))}={self._add_file(path, place)}"
+                return f"{key or posixpath.basename(text.rstrip('/'))}={self._add_contents(role, path, place)}"
             case Role.PATCH:
                 # a path, or the patch itself
                 if decode_inline(text) is None:
@@ -247,6 +251,13 @@ class _Reader:
                 if not target or f"{self.here}/".startswith(f"{target}/"):
                     raise ManifestInvalid(f"{place}: {text} is or holds this folder: a cycle")
                 return f"../{self.build.name(target)}"
+
+    def _add_contents(self, role: Role, text: str, place: str) -> str:
+        """Add a file whose contents become values of an object."""
+        is_secret = role in (Role.FILE_FOR_SECRET, Role.KEYED_FILE_FOR_SECRET)
+        name, target = self._add_file(text, place), self._resolve_inside(text, place)
+        (self.build.stored if is_secret else self.build.shown).add(target)
+        return name
 
     def _add_file(self, text: str, place: str) -> str:
         target = self._resolve_inside(text, place)

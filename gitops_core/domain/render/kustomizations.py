@@ -30,6 +30,8 @@ class Role(Enum):
     FILE = "a file"
     YAML = "a file that kustomize reads as YAML"
     KEYED_FILE = "a file, as key=path or path"
+    FILE_FOR_SECRET = "a file whose contents a Secret gets"  # noqa: S105  # a role
+    KEYED_FILE_FOR_SECRET = "a file whose contents a Secret gets, as key=path or path"  # noqa: S105
     FOLDER = "a folder with a kustomization file"
     RESOURCE = "a file, or a folder with a kustomization file"
     PATCH = "a patch, or a file with one"
@@ -87,7 +89,13 @@ _CONFIG_MAP: dict[str, Shape] = {
     "env": Role.FILE,
     "options": _GENERATOR_OPTIONS,
 }
-_SECRET = {**_CONFIG_MAP, **_plain("type")}
+_SECRET: dict[str, Shape] = {
+    **_CONFIG_MAP,
+    **_plain("type"),
+    "files": _List(Role.KEYED_FILE_FOR_SECRET),
+    "envs": _List(Role.FILE_FOR_SECRET),
+    "env": Role.FILE_FOR_SECRET,
+}
 _LABEL = _Fields({**_plain("pairs"), **_switches("includeSelectors includeTemplates"), "fields": _FIELD_SPECS})
 _PATCH: dict[str, Shape] = {
     "path": Role.YAML,

@@ -157,6 +157,15 @@ def read_documents(
     Args:
         meaning: what a plain scalar means that is a value (scalars.py).
     """
+    count = count or _Count()
+    for node in compose_documents(data, count):
+        value, nodes = _Construction(meaning).build(node)
+        count.end_document(nodes)
+        yield _get_line(node), value
+
+
+def compose_documents(data: bytes, count: _Count | None = None) -> Iterator[yaml.Node]:
+    """Compose the documents of a YAML stream: nodes know their lines, and aliases stand for what they name."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -169,9 +178,7 @@ def read_documents(
             if not loader.check_node():
                 return
             node: Any = loader.get_node()
-            value, nodes = _Construction(meaning).build(node)
-            count.end_document(nodes)
-            yield node.start_mark.line + 1, value
+            yield node
     except yaml.MarkedYAMLError as error:
         lines = [mark.line + 1 for mark in (error.problem_mark, error.context_mark) if mark is not None]
         raise Malformed(lines[0] if lines else 0, error.problem or "not YAML") from None
@@ -215,7 +222,7 @@ class _Construction:
         for key, child in node.value:
             value, part = self.build(child)
             size += part + len(key.value) // CHARACTERS_OF_A_NODE
-            if key.tag == _PLAIN and key.value == "<<":
+            if key.tag in (_PLAIN, f"{_CORE}merge") and key.value == "<<":
                 self.merged += part
                 if self.merged > MAX_NODES:
                     raise Malformed(_get_line(key), f"more than {MAX_NODES} values when aliases are written out")

@@ -2,6 +2,7 @@
 
     metadata     uid, resourceVersion, creationTimestamp, managedFields, ... and the annotations of kubectl apply: out
     status       out
+    sops         out, in the API server's own kinds: what SOPS wrote of a file is no field of theirs
     Secret       stringData becomes data, which wins: else a key taken out of stringData stays in the Secret for ever
     ports        protocol TCP where a Pod's or Service's port names none: it is part of the key of that list
     null         out, in the API server's own kinds: it would reset what others own. In ConfigMap.data and
@@ -91,7 +92,7 @@ def normalize(manifest: Manifest) -> Fields:
     if (texts := TEXTS.get(kind)) is not None:
         found = _change(found, texts, _fill_nulls)
     if kind.group in NATIVE_GROUPS:
-        found = drop_nulls(found)
+        found = drop_nulls({name: value for name, value in found.items() if name != "sops"})
     if kind == Kind("", "v1", "Secret"):
         found = _encode_secret(found)
     if kind == Kind("", "v1", "Service"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from gitops_core import component
+from gitops_core.adapters.clouds.identities import SdkClouds
 from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kubernetes import KubernetesClusters
@@ -21,6 +23,7 @@ from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.oci import OciRegistry, RegistryArtifacts, SdkLogins
 from gitops_core.adapters.s3 import S3Buckets
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import KINDS
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Git, Query, Remotes
@@ -136,7 +139,7 @@ class RealWorld:
             return self.kinds
 
         renderer = Kustomize(compute=platform.compute)
-        return component.make_controllers(platform, renderer, SandboxedExpressions(), choose, self.remotes)
+        return component.make_controllers(platform, renderer, Sops(), SandboxedExpressions(), choose, self.remotes)
 
 
 @asynccontextmanager
@@ -145,12 +148,14 @@ async def real_world(state: Path, policy: Policy = DEFAULT_POLICY) -> AsyncItera
     local = LocalCluster.open(None, SystemClock(), SystemChance())
     for kind in KINDS:
         await local.create(make_crd(kind), field_manager="test")
-    git, logins = GitMirrors(state), SdkLogins()
+    git, clouds = GitMirrors(state), SdkClouds(os.environ)
+    logins = SdkLogins(clouds)
     async with OciRegistry() as registry, S3Buckets() as buckets:
         artifacts = RegistryArtifacts(registry)
-        yield RealWorld(local, git, Remotes(artifacts, logins, buckets), policy)
+        yield RealWorld(local, git, Remotes(artifacts, logins, buckets, clouds), policy)
         await artifacts.close()
     await logins.close()
+    await clouds.close()
     await git.close()
     local.close()
 

@@ -10,7 +10,7 @@ import pytest
 
 from gitops_core.api import Kustomization
 from gitops_core.domain.render.variables import substitute_all
-from gitops_core.errors import ManifestInvalid, TransientError
+from gitops_core.errors import ManifestInvalid, StalledError, TransientError
 from gitops_core.meta import Condition, Kind, Sensitive
 from gitops_core.ports import Events
 from gitops_core.reconcilers.applying import Applier
@@ -147,6 +147,8 @@ async def test_a_message_and_a_condition_quote_no_variable_of_a_secret_in_any_fo
     with pytest.raises(TransientError) as raised:
         attempt.fail("ReconciliationFailed", f"{encoded} and {MARKED}", healthy)
 
+    with pytest.raises(StalledError, match=r"^\*\*\* of an entry$"):
+        attempt.stall(StalledError(f"{MARKED} of an entry"))
     told = repr([*raised.value.conditions, str(raised.value)])
     assert told.count("***") == 3
     assert MARKED not in told

@@ -14,10 +14,11 @@ from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import KINDS, GitRepository, Kustomization
 from gitops_core.errors import ClusterError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Cluster, Git, Query
+from gitops_core.ports import Cluster, Decryptor, Git, Query
 from gitops_core.reconcilers.sources import SourceKinds
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.metrics import Metrics
@@ -90,10 +91,12 @@ def _name_of(subject: Any) -> str:
 class World:
     """Attributes:
     controllers: of the process that began last.
+    platform: likewise.
     sources: the table of what Kustomizations may name.
     """
 
     controllers: tuple[Controller[Any], ...]
+    platform: Platform
     sources: Callable[[component.Sources], SourceKinds]
 
     def __init__(self, operator: Policy = DEFAULT_POLICY, settings: Settings = DEFAULT_SETTINGS) -> None:
@@ -104,6 +107,8 @@ class World:
         self.git = FakeGit()
         self.metrics = Metrics(CollectorRegistry())
         self.sources = component.Sources.get_kinds
+        self.renderer = Kustomize()
+        self.decryptor: Decryptor = Sops()
 
     @property
     def repository(self) -> FakeRepository:
@@ -152,7 +157,10 @@ class World:
             await task
 
     def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
-        self.controllers = component.make_controllers(platform, Kustomize(), SandboxedExpressions(), self.sources)
+        self.platform = platform
+        self.controllers = component.make_controllers(
+            platform, self.renderer, self.decryptor, SandboxedExpressions(), self.sources
+        )
         return self.controllers
 
     async def put(self, kind: type[GitRepository | Kustomization], name: str, **spec: Any) -> Manifest:
