@@ -133,6 +133,8 @@ class WorkQueue(Generic[K]):
                 return
 
     def _take_next(self) -> K | None:
+        if not self._waiting:
+            return None
         for priority in _ORDER if self._changes_in_a_row < PATIENCE else _ORDER_OF_THE_PATIENT:
             if (key := self._pop_first(priority)) is None:
                 continue
