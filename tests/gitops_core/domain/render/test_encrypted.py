@@ -97,7 +97,11 @@ def test_who_can_open_a_file_and_when_it_was_encrypted_is_read_in_every_format()
     first, second, third = (take_apart(text.encode())[0].block for text in (f"a: b\n{groups}\n", flat, section))
 
     assert first is not None and second is not None and third is not None  # noqa: PT018
-    assert first.recipients == (Recipient("pgp", "AB"), Recipient("age", "age1y"), Recipient("hc_vault", "v/v1/e/keys/k"))
+    assert first.recipients == (
+        Recipient("pgp", "AB"),
+        Recipient("age", "age1y"),
+        Recipient("hc_vault", "v/v1/e/keys/k"),
+    )
     assert (first.is_remote, second.is_remote) == (True, False)
     assert (second.modified, second.mac, second.covers_all) == ("2026", "m", False)
     assert Recipient("age", "age1x") in second.recipients
