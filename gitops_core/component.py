@@ -1,11 +1,12 @@
 """The face of gitops_core: what it reconciles, and what wakes what.
 
-GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled), the artifacts that it includes
+GitRepository    its Secrets (those labelled reconcile.fluxcd.io/watch=Enabled), the ServiceAccount that it names, and
+                 the artifacts that it includes
 OCIRepository    its Secrets, and the ServiceAccount that it names with its Secrets
-Bucket           its Secrets
+Bucket           its Secrets, and the ServiceAccount that it names
 Receiver         likewise
-Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled),
-                 and while it waits for them its objects
+Kustomization    its source's artifact, the readiness of its dependencies, its kubeconfig (a Secret so labelled) or what
+                 describes its cluster (a ConfigMap), and while it waits for them its objects
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from gitops_core.api import KINDS, Bucket, GitRepository, Kustomization, OCIRepo
 from gitops_core.domain.sync.dependencies import get_source_name, list_dependencies
 from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
-from gitops_core.domain.sync.targets import find_kubeconfig
-from gitops_core.meta import ObjectKey, ObjectRef, Resource
+from gitops_core.domain.sync.targets import find_description, find_kubeconfig
+from gitops_core.meta import SERVICE_ACCOUNT, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import (
     Clock,
     Cluster,
@@ -42,11 +43,13 @@ from gitops_core.reconcilers import (
     ReceiverReconciler,
     Webhooks,
 )
+from gitops_core.reconcilers.bucketproofs import Prover
 from gitops_core.reconcilers.building import Builder
 from gitops_core.reconcilers.decrypting import MAC, Decrypter, find_keys
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.kepttrees import KeptTrees
 from gitops_core.reconcilers.readonly import ReadOnly
+from gitops_core.reconcilers.remoteclusters import RemoteClusters
 from gitops_core.reconcilers.risks import REPLAY
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.reconcilers.targets import Targets
@@ -58,17 +61,18 @@ from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.remotes.credentials import SECRET, list_secrets
-from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, list_named_for_access
+from gitops_core.runtime.remotes.registries import list_named_for_access
 from gitops_core.runtime.routes import Route
 
 WATCHED = "reconcile.fluxcd.io/watch=Enabled"
 
 PERMISSIONS = (
     Permission("", "secrets", READ, "credentials of sources, keys of signatures, tokens of Receivers"),
-    Permission("", "configmaps", READ, "variables of Kustomizations"),
+    Permission("", "configmaps", READ, "variables of Kustomizations, and where other clusters are"),
     Permission("", "pods", ("list",), "what keeps a rollout, for the message of its failure"),
     Permission("", "serviceaccounts", ("impersonate",), "with whose rights Kustomizations are applied"),
-    Permission("", "serviceaccounts", READ, "their imagePullSecrets"),
+    Permission("", "serviceaccounts", READ, "their imagePullSecrets, and their roles in clouds"),
+    Permission("", "serviceaccounts/token", ("create",), "their tokens, which clouds and other clusters take as proof"),
 )
 APPLIES = (
     Permission("*", "*", (*READ, "create", "patch", "delete"), "whatever lies in the folders of Kustomizations"),
@@ -96,9 +100,9 @@ class Sources(NamedTuple):
 def make_sources(platform: Platform, remotes: Remotes = NO_REMOTES) -> Sources:
     cluster, trees, compute, policy = platform.cluster, KeptTrees(platform.git), platform.compute, platform.policy
     return Sources(
-        GitSource(cluster, platform.git, platform.objects, compute),
+        GitSource(cluster, platform.git, platform.objects, compute, remotes.clouds, policy),
         OciSource(cluster, trees, remotes.artifacts, remotes.logins, compute, policy),
-        BucketSource(cluster, trees, remotes.buckets, compute, policy),
+        BucketSource(cluster, trees, remotes.buckets, Prover(cluster, remotes.clouds, policy), compute, policy),
     )
 
 
@@ -118,7 +122,8 @@ def make_controllers(
     sources = make_sources(platform, remotes)
     kinds = choose(sources)
     folders = Folders(kinds, platform.compute)
-    targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy)
+    remote_clusters = RemoteClusters(platform.cluster, remotes.clouds, platform.policy)
+    targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy, remote_clusters)
     compute, common_keys = platform.compute, platform.policy.sops_age_secret
     builder = Builder(renderer, Decrypter(platform.cluster, renderer, decryptor, compute, common_keys), compute)
     return (
@@ -163,6 +168,7 @@ def _make_source_controllers(platform: Platform, sources: Sources, folders: Fold
             references=_list_named_by_repository,
             watches=(
                 Watch(Query(SECRET, labels=WATCHED)),
+                Watch(Query(SERVICE_ACCOUNT)),
                 Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_include),
             ),
         ),
@@ -178,7 +184,7 @@ def _make_source_controllers(platform: Platform, sources: Sources, folders: Fold
             BucketReconciler(sources.buckets, platform.clock),
             FLUX,
             references=_list_named_by_bucket,
-            watches=(Watch(Query(SECRET)),),
+            watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),
         ),
     )
 
@@ -192,7 +198,12 @@ def make_routes(
 
 def _list_named_by_bucket(wanted: Bucket) -> Iterable[ObjectRef]:
     spec = wanted.spec
-    return list_secrets(wanted.metadata.namespace, spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref)
+    namespace, sts = wanted.metadata.namespace, spec.sts
+    yield from list_secrets(namespace, spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref)
+    if sts is not None:
+        yield from list_secrets(namespace, sts.secret_ref, sts.cert_secret_ref)
+    if spec.service_account_name:
+        yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, spec.service_account_name))
 
 
 def _list_named_by_artifact(wanted: OCIRepository) -> Iterable[ObjectRef]:
@@ -207,6 +218,8 @@ def _list_named_by_repository(wanted: GitRepository) -> Iterable[ObjectRef]:
     for include in spec.include:
         yield ObjectRef(GitRepository.KIND, ObjectKey(wanted.metadata.namespace, include.repository.name))
     yield from list_secrets(wanted.metadata.namespace, spec.secret_ref, spec.proxy_secret_ref, keys)
+    if spec.service_account_name:
+        yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(wanted.metadata.namespace, spec.service_account_name))
 
 
 def _list_secret(wanted: Receiver) -> Iterable[ObjectRef]:
@@ -220,6 +233,8 @@ def _list_kustomization_references(wanted: Kustomization, kinds: SourceKinds) ->
     yield from (ObjectRef(Kustomization.KIND, key) for key in list_dependencies(wanted))
     if (kubeconfig := find_kubeconfig(wanted)) is not None:
         yield ObjectRef(SECRET, kubeconfig.secret)
+    if (description := find_description(wanted)) is not None:
+        yield ObjectRef(CONFIG_MAP, description)
     if (keys := find_keys(wanted)) is not None:
         yield ObjectRef(SECRET, keys)
     if wanted.spec.post_build is not None:

@@ -30,10 +30,10 @@ def make_decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
 
 
 @overload
-def decode_json(body: bytes | str) -> Any: ...
+def decode_json(body: bytes | str | msgspec.Raw) -> Any: ...
 @overload
-def decode_json(body: bytes | str, type_: type[T]) -> T: ...
-def decode_json(body: bytes | str, type_: Any = Any) -> Any:
+def decode_json(body: bytes | str | msgspec.Raw, type_: type[T]) -> T: ...
+def decode_json(body: bytes | str | msgspec.Raw, type_: Any = Any) -> Any:
     """Decode JSON as an object of `type_`.
 
     Raises:

@@ -65,6 +65,9 @@ class Kind(NamedTuple):
         return f"{self.api_version}/{self.kind}"
 
 
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
+
+
 class ObjectKey(NamedTuple):
     """What queues hold: the namespace ("" for cluster-scoped objects) and the name."""
 

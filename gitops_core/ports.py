@@ -16,6 +16,7 @@ from gitops_core.domain.health.expressions import Evaluation, Question
 from gitops_core.domain.render.encrypted import Block, Format
 from gitops_core.domain.render.sopskeys import SopsKeys
 from gitops_core.domain.sources.buckets import StoredObject as StoredObject  # of Buckets
+from gitops_core.domain.sources.identities import Role
 from gitops_core.errors import BucketUnavailable, CredentialsInvalid, RegistryUnavailable
 from gitops_core.meta import (
     Kind,
@@ -141,6 +142,14 @@ class ApiResource(NamedTuple):
     categories: tuple[str, ...] = ()
 
 
+class AccountToken(NamedTuple):
+    """A token of a service account. `audiences` are those that it proves something to."""
+
+    token: Sensitive
+    audiences: tuple[str, ...]
+    expires: datetime
+
+
 class Cluster(Protocol):
     """A Kubernetes API.
 
@@ -243,6 +252,14 @@ class Cluster(Protocol):
         """
         ...
 
+    async def request_token(self, account: ObjectKey, audiences: Sequence[str] = ()) -> AccountToken:
+        """Request a token that proves to `audiences` (none: to this API server) to be a service account, for an hour.
+
+        Raises:
+            NotFound: there is no such service account; BadRequest: this API gives no tokens.
+        """
+        ...
+
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         """Return the same API with the rights of `user`. The embedded cluster has no rights to check and returns
         itself.
@@ -271,13 +288,31 @@ class Target:
     cluster: Cluster
 
 
+@dataclass(frozen=True)
+class RemoteCluster:
+    """A cluster that takes bearer tokens that live shortly.
+
+    Attributes:
+        server: `https://HOST:PORT`.
+        ca: PEM to trust instead of the system's authorities; None for these.
+        identity: whatever the tokens depend on, as text: who has another one shares nothing.
+        get_token: gets one that is good now, another one than that which was refused. Raises ClusterError.
+    """
+
+    server: str
+    ca: bytes | None
+    identity: str
+    get_token: Callable[[Sensitive | None], Awaitable[Sensitive]] = field(compare=False, repr=False)
+
+
 class Clusters(Protocol):
     """The clusters that users may name, each as whom they say."""
 
     def open(
-        self, kubeconfig: Sensitive | None, service_account: ObjectKey | None, *, about: str = ""
+        self, cluster: Sensitive | RemoteCluster | None, service_account: ObjectKey | None, *, about: str = ""
     ) -> AbstractAsyncContextManager[Target]:
-        """Open the cluster of a kubeconfig (None: our own), as a service account (None: as the kubeconfig or we are).
+        """Open a cluster (of a kubeconfig, or one that takes tokens; None: our own), as a service account (None: as the
+        kubeconfig, the token or we are).
 
         A kubeconfig is its author's: it reads no file and runs no program of this machine, and shares its connections
         with nobody who does not have it. They end with its last user.
@@ -762,9 +797,14 @@ def _make_unasked(repository: Repository) -> RegistryUnavailable:
 class CloudLogins(Protocol):
     """The registries of the big clouds, whose passwords are short-lived and made by the cloud's own API."""
 
-    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
-        """Return the credentials of this process's own cloud identity for the repository's registry, kept while they
-        last.
+    async def login(
+        self,
+        provider: Literal["aws", "azure", "gcp"],
+        repository: Repository,
+        identity: CloudIdentity | None = None,
+    ) -> Credentials:
+        """Return the credentials of a cloud identity (None: this process's own) for the repository's registry, kept
+        while they last.
 
         Raises:
             CredentialsInvalid: the cloud gave none.
@@ -776,8 +816,148 @@ class CloudLogins(Protocol):
 class NoCloudLogins:
     """Implements CloudLogins where there are none."""
 
-    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
+    async def login(
+        self,
+        provider: Literal["aws", "azure", "gcp"],
+        repository: Repository,
+        identity: CloudIdentity | None = None,
+    ) -> Credentials:
         raise CredentialsInvalid(f"no login of provider {provider!r} is set up for registry {repository.registry}")
+
+
+@dataclass(frozen=True)
+class CloudIdentity:
+    """A ServiceAccount with a role in a cloud.
+
+    Attributes:
+        uid: the account's, for another one may get its name.
+        prove: requests a token of the account, which only the cloud's token service takes.
+    """
+
+    account: ObjectKey
+    uid: str
+    role: Role
+    prove: Callable[[], Awaitable[Sensitive]] = field(compare=False, repr=False)
+
+
+class AwsKeys(NamedTuple):
+    """What requests to AWS, and to stores that speak S3's API, are signed with."""
+
+    access_key: str
+    secret_key: Sensitive
+    session_token: Sensitive | None = None
+
+
+class FoundCluster(NamedTuple):
+    """A cluster as its cloud describes it: the addresses of its API server, and in PEM whom to trust there."""
+
+    addresses: tuple[str, ...]
+    ca: bytes
+
+
+class Clouds(Protocol):
+    """Who we are to the big clouds, proven by keys and tokens that live shortly; they are kept while they last.
+
+    An identity of None is this process's own: whoever is given its keys or tokens sends them to that cloud alone.
+    Every method raises CredentialsInvalid (the cloud gave none) and StalledError (its SDK is not installed, or what is
+    asked cannot be).
+    """
+
+    async def get_aws_keys(
+        self, region: str, identity: CloudIdentity | None, *, sts: str = "", access: RegistryAccess = OPEN
+    ) -> AwsKeys:
+        """Return keys of AWS.
+
+        Args:
+            region: "" for the process's own.
+            sts: the address of the token service, which is AWS's; "" for the region's.
+            access: the way to it.
+        """
+        ...
+
+    async def get_token(
+        self, provider: Literal["azure", "gcp"], scope: str, identity: CloudIdentity | None
+    ) -> Sensitive:
+        """Return a bearer token for that scope."""
+        ...
+
+    async def get_google_token(self, key: Sensitive, about: str, scope: str) -> Sensitive:
+        """Return a bearer token for the key (a JSON file) of a Google service account, which errors call `about`."""
+        ...
+
+    async def get_git_access(
+        self, provider: Literal["aws", "azure"], url: str, identity: CloudIdentity | None
+    ) -> GitAccess:
+        """Return what proves who asks for a repository of that cloud's. Raises StalledError: it is none, or not TLS."""
+        ...
+
+    async def find_cluster(
+        self, provider: Literal["aws", "azure", "gcp"], cluster: str, identity: CloudIdentity | None
+    ) -> FoundCluster:
+        """Find where a cluster is that the cloud runs, by its name there (domain/sync/remotes)."""
+        ...
+
+    async def get_cluster_token(
+        self,
+        provider: Literal["aws", "azure", "gcp"],
+        cluster: str,
+        identity: CloudIdentity | None,
+        *,
+        anew: bool = False,
+    ) -> Sensitive:
+        """Return a bearer token that the cluster takes; `anew`: not the one that is kept."""
+        ...
+
+    async def log_in(self, endpoint: str, username: str, password: Sensitive, access: RegistryAccess = OPEN) -> AwsKeys:
+        """Return keys from an object store's own token service, which asks a directory (LDAP) for the password."""
+        ...
+
+
+class NoClouds:
+    """Implements Clouds where there are none."""
+
+    async def get_aws_keys(
+        self, region: str, identity: CloudIdentity | None, *, sts: str = "", access: RegistryAccess = OPEN
+    ) -> AwsKeys:
+        raise _make_cloudless("aws")
+
+    async def get_token(
+        self, provider: Literal["azure", "gcp"], scope: str, identity: CloudIdentity | None
+    ) -> Sensitive:
+        raise _make_cloudless(provider)
+
+    async def get_google_token(self, key: Sensitive, about: str, scope: str) -> Sensitive:
+        raise _make_cloudless("gcp")
+
+    async def get_git_access(
+        self, provider: Literal["aws", "azure"], url: str, identity: CloudIdentity | None
+    ) -> GitAccess:
+        raise _make_cloudless(provider)
+
+    async def find_cluster(
+        self, provider: Literal["aws", "azure", "gcp"], cluster: str, identity: CloudIdentity | None
+    ) -> FoundCluster:
+        raise _make_cloudless(provider)
+
+    async def get_cluster_token(
+        self,
+        provider: Literal["aws", "azure", "gcp"],
+        cluster: str,
+        identity: CloudIdentity | None,
+        *,
+        anew: bool = False,
+    ) -> Sensitive:
+        raise _make_cloudless(provider)
+
+    async def log_in(self, endpoint: str, username: str, password: Sensitive, access: RegistryAccess = OPEN) -> AwsKeys:
+        raise _make_cloudless("ldap")
+
+
+NO_CLOUDS = NoClouds()
+
+
+def _make_cloudless(provider: str) -> CredentialsInvalid:
+    return CredentialsInvalid(f"no identity of provider {provider!r} is set up in this process")
 
 
 # Object stores
@@ -789,15 +969,15 @@ class BucketPlace:
 
     Attributes:
         endpoint: `https://HOST[:PORT]`, or http.
-        access_key: "" is anonymous.
+        keys: sign each request; a bearer token is sent with each; neither is anonymous.
         trust: certificates and proxy; its credentials play no part.
     """
 
     endpoint: str
     name: str
     region: str = ""
-    access_key: str = ""
-    secret_key: Sensitive | None = None
+    keys: AwsKeys | None = None
+    bearer_token: Sensitive | None = None
     trust: RegistryAccess = OPEN
 
 
@@ -845,6 +1025,7 @@ class Remotes:
     artifacts: Artifacts = field(default_factory=NoArtifacts)
     logins: CloudLogins = field(default_factory=NoCloudLogins)
     buckets: Buckets = field(default_factory=NoBuckets)
+    clouds: Clouds = field(default_factory=NoClouds)
 
 
 # Rendering

@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any
 
 from gitops_core.api import GitRepository, Kustomization
-from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.ports import CloudLogins, Query
+from gitops_core.meta import SERVICE_ACCOUNT, ObjectKey, ObjectRef
+from gitops_core.ports import NO_CLOUDS, CloudLogins, Clouds, Query
 from gitops_core.runtime.loop.controlling import is_significant
 from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.remotes.credentials import SECRET
-from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT, list_named_for_access, read_registry_access
+from gitops_core.runtime.remotes.registries import list_named_for_access, read_registry_access
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.guards.gates import APPROVE
 from image_updater.domain.registry.pushes import PUSHED
@@ -68,6 +68,7 @@ def make_controllers(
     reader: ImageReader,
     logins: CloudLogins | None = None,
     forges: Forges | None = None,
+    clouds: Clouds = NO_CLOUDS,
 ) -> tuple[Controller[Any], ...]:
     """Make the controllers of all four kinds."""
     listings = Listings()
@@ -80,6 +81,7 @@ def make_controllers(
         Checkpoints(platform.cluster, platform.objects, platform.clock, catalog, platform.compute),
         listings,
         platform.compute,
+        platform.policy.default_service_account,
     )
     policies = ImagePolicyReconciler(
         platform.cluster,
@@ -93,7 +95,13 @@ def make_controllers(
         platform.compute,
         platform.policy,
     )
-    reach = partial(read_registry_access, platform.cluster, logins=logins, compute=platform.compute)
+    reach = partial(
+        read_registry_access,
+        platform.cluster,
+        logins=logins,
+        compute=platform.compute,
+        default_account=platform.policy.default_service_account,
+    )
     proposals = (
         PullRequests(
             platform.cluster, platform.clock, platform.objects, forges, reader, reach, platform.compute, platform.policy
@@ -121,7 +129,7 @@ def make_controllers(
             ),
             significant=is_another_policy,
         ),
-        _make_automations(ImageUpdateAutomationReconciler(platform, proposals)),
+        _make_automations(ImageUpdateAutomationReconciler(platform, proposals, clouds)),
         _make_guards(platform, catalog, health),
     )
 

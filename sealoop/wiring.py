@@ -16,6 +16,7 @@ from gitops_core.ports import (
     Buckets,
     Clock,
     CloudLogins,
+    Clouds,
     Cluster,
     Compute,
     Decryptor,
@@ -23,6 +24,7 @@ from gitops_core.ports import (
     NoArtifacts,
     NoBuckets,
     NoCloudLogins,
+    NoClouds,
     Remotes,
     Renderer,
 )
@@ -58,6 +60,7 @@ class Ports:
     forges: Forges | None = None
     artifacts: Artifacts = field(default_factory=NoArtifacts)
     buckets: Buckets = field(default_factory=NoBuckets)
+    clouds: Clouds = field(default_factory=NoClouds)
 
 
 def make_routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy = DEFAULT_POLICY) -> tuple[Route, ...]:
@@ -73,7 +76,7 @@ def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any],
             ports.renderer,
             ports.decryptor,
             ports.expressions,
-            remotes=Remotes(ports.artifacts, ports.logins, ports.buckets),
+            remotes=Remotes(ports.artifacts, ports.logins, ports.buckets, ports.clouds),
         ),
         *secrets.make_controllers(platform, ports.providers),
         *make_image_controllers(platform, ports),
@@ -90,4 +93,5 @@ def make_image_controllers(platform: Platform, ports: Ports) -> tuple[Controller
         reader=ports.reader,
         logins=ports.logins,
         forges=ports.forges,
+        clouds=ports.clouds,
     )

@@ -15,6 +15,7 @@ from gitops_core.runtime.reconciling import Component, Controller, Platform, Wat
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.secret.live import MANAGED, SECRET
 from secrets_sync.domain.secret.references import CONFIG_MAP, list_credentials, list_references
+from secrets_sync.domain.secret.refresh import find_interval
 from secrets_sync.ports import ProviderFactories
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
 from secrets_sync.runtime.reads import Reads
@@ -62,6 +63,7 @@ def make_controllers(platform: Platform, factories: ProviderFactories) -> tuple[
         ),
         concurrency=AT_ONCE,
         significant=_asks_again,
+        find_interval=find_interval,
     )
     return stores, secrets
 

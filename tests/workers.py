@@ -29,9 +29,12 @@ SHARED = {
         "tests/servers/test_controlplane.py",
     ),
     "control-plane": (
+        "tests/contracts/test_account_tokens.py",
         "tests/contracts/test_cluster",
         "tests/gitops_core/adapters/test_kubernetes_",
+        "tests/gitops_core/reconcilers/test_bucket_identities.py",
         "tests/gitops_core/reconcilers/test_on_kubernetes.py",
+        "tests/gitops_core/reconcilers/test_remote_clusters.py",
         "tests/gitops_core/runtime/test_real_cluster.py",
         "tests/gitops_core/test_schema_agreement.py",
         "tests/golden/test_crd_objects.py",

@@ -37,6 +37,7 @@ MODULES: dict[str, dict[str, str]] = {
         "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
         "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     },
+    "flux": {"flux": "github.com/fluxcd/flux2/v2/cmd/flux"},
     "sops": {"sops": "github.com/getsops/sops/v3/cmd/sops"},
     "gitea": {"gitea": "code.gitea.io/gitea"},
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
@@ -53,7 +54,9 @@ AT_ONCE = 2
 
 # kube-apiserver calls itself v0.0.0 unless told, and kubectl then warns about version skew.
 KUBERNETES = "v1.36.3"
+FLUX = "2.9.5"
 LDFLAGS = {
+    "flux": f"-X main.VERSION={FLUX}",
     "kubernetes": (
         f"-X k8s.io/component-base/version.gitVersion={KUBERNETES}"
         " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
@@ -66,6 +69,10 @@ CGO = frozenset({"gitea"})
 
 # Folders of a module that its program reads when it runs: beside the program, so a tidied module cache breaks nothing.
 FILES = {"gitea": ("options", "public", "templates")}
+
+# Published without a file that its program embeds (made at each release; what `flux install` applies): such a module is
+# built from a copy that has an empty one, by its own go.mod and go.sum.
+INCOMPLETE = {"flux": "cmd/flux/manifests/none.yaml"}
 
 # envtest users point this at a folder with programs they already have; those are then not built again.
 ASSETS = ("etcd", "kube-apiserver", "kubectl")
@@ -130,12 +137,13 @@ def build(go: str, version: str, module: str) -> Path:
     copy_files(go, module, folder)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder) as unfinished:
         packages = [MODULES[module][name] for name in wanted]
+        out = Path(unfinished) / "out"
         run(
-            [go, "build", "-trimpath", "-tags", tags, "-ldflags", f"-s -w {flags}", "-o", f"{unfinished}/", *packages],
-            cwd=TOOLS / module,
+            [go, "build", "-trimpath", "-tags", tags, "-ldflags", f"-s -w {flags}", "-o", f"{out}/", *packages],
+            cwd=completed(go, module, Path(unfinished)) if module in INCOMPLETE else TOOLS / module,
             CGO_ENABLED="1" if module in CGO else "0",
         )
-        made = sorted(Path(unfinished).iterdir())  # go names them as we do, but for one that is alone: etcd is `server`
+        made = sorted(out.iterdir())  # go names them as we do, but for one that is alone: etcd is `server`
         for name, file in zip(sorted(wanted), made, strict=True):
             file.rename(folder / name)  # whole or not at all: a build that was stopped leaves no half program
     print(f"tools: {', '.join(wanted)} built in {time.monotonic() - started:.0f} s", flush=True)
@@ -147,12 +155,26 @@ def copy_files(go: str, module: str, folder: Path) -> None:
     for name in FILES.get(module, ()):
         (package,) = MODULES[module].values()
         downloaded = json.loads(run([go, "mod", "download", "-json", package], cwd=TOOLS / module))
-        source = Path(downloaded["Dir"]) / name
-        # Contents alone: the module cache is read-only, and a copy with its modes could not be removed again.
-        for path in (path for path in source.rglob("*") if path.is_file()):
-            copy = folder / "share" / name / path.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+        copy_contents(Path(downloaded["Dir"]) / name, folder / "share" / name)
+
+
+def completed(go: str, module: str, folder: Path) -> Path:
+    """A copy of the published module in <folder>, with the file that it lacks."""
+    published = json.loads(run([go, "mod", "download", "-json"], cwd=TOOLS / module))  # all that its go.mod requires
+    copy = folder / "module"
+    copy_contents(Path(published["Dir"]), copy)
+    lacking = copy / INCOMPLETE[module]
+    lacking.parent.mkdir(parents=True, exist_ok=True)
+    lacking.touch()
+    return copy
+
+
+def copy_contents(source: Path, target: Path) -> None:
+    """Contents alone: the module cache is read-only, and a copy with its modes could not be removed again."""
+    for path in (path for path in source.rglob("*") if path.is_file()):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
 
 
 def link(module: str, folder: Path, bin_folder: Path) -> None:

@@ -80,7 +80,7 @@ class SandboxedExpressions:
         self._limits = limits
         self._confinement = confinement or Confinement.of_this_machine()
         self._compute = compute
-        self._slots = Slots(at_once)
+        self._slots = Slots(at_once, "evaluations of CEL")
         self._kept: Recent[bytes, Evaluation] = Recent(KEPT_ANSWERS)
 
     async def evaluate(self, questions: Sequence[Question]) -> tuple[Evaluation, ...]:

@@ -139,7 +139,7 @@ class Kustomize:
         self._environment = _ENVIRONMENT | {"GOMEMLIMIT": f"{limits.memory * 3 >> 22}MiB"}
         self._confinement = confinement or Confinement.of_this_machine()
         self._token = f"zq{secrets.token_hex(8)}"
-        self._slots = Slots(builds)
+        self._slots = Slots(builds, "builds")
         self._contents: Recent[Key, Key] = Recent(KEPT_KEYS)  # what a folder of a tree stands for, of `_results`
         self._results: Recent[Key, Written] = Recent(KEPT_RESULTS)
         self._sources: Recent[Key, _Sources] = Recent(KEPT_SOURCES)
@@ -166,7 +166,7 @@ class Kustomize:
         gathered = await self._compute.run(READING, _gather, tree, overlay, path, affixes, self._token, None)
         if not isinstance(gathered, _Sources):
             return gathered
-        output = await self._build(gathered, path, affixes)
+        output = await self._build(gathered, path, affixes, is_secret=True)
         return await self._compute.run(len(output), _read, output, gathered.build)
 
     async def find_files(self, tree: Tree, overlay: Overlay, path: str = "") -> UsedFiles:
@@ -216,7 +216,7 @@ class Kustomize:
         output = await self._build(sources, path, stood_in)
         return await self._compute.run(len(output), _get_shared, output, stood_in, sources.build)
 
-    async def _build(self, sources: _Sources, path: str, affixes: Affixes) -> bytes:
+    async def _build(self, sources: _Sources, path: str, affixes: Affixes, *, is_secret: bool = False) -> bytes:
         text = await self._compute.run(READING, _write_top, sources, affixes)
         program = Sandboxed(
             (self._locate(), "build", sources.top, "--load-restrictor", "LoadRestrictionsRootOnly", *_IN_ORDER),
@@ -224,6 +224,7 @@ class Kustomize:
             self._environment,
             self._limits,
             self._confinement,
+            is_secret=is_secret,
         )
         async with self._slots.taken(get_namespace_at_work()):
             try:

@@ -6,7 +6,8 @@
     time, output                counted by us; what is left of the program is killed
 
 The files are written into a private folder in memory, which goes when the program ends, however it ends. What a service
-that was killed could not remove, the next one does.
+that was killed could not remove, the next one does: a folder is locked for as long as somebody uses it, and the kernel
+forgets the locks of the dead. Where no file system is in memory, files that are nobody's business are not written.
 
 A program that is not linked statically may also read and run what is in /bin, /usr and /lib: its own libraries.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import resource
@@ -26,8 +28,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, Self
 
@@ -36,7 +39,8 @@ from gitops_core.adapters import landlock
 NOBODY = 65534
 MEMORY = "/dev/shm"  # noqa: S108  # mkdtemp makes a folder of our own in it
 PREFIX = "sealoop-build-"
-STALE = 3600.0
+MEMORY_KINDS = ("tmpfs", "ramfs")
+NO_MEMORY = f"{MEMORY} is no file system in memory that can be written: what is decrypted is not written to a disk"
 SYSTEM = ("/bin", "/usr", "/lib", "/lib64", "/etc/ld.so.cache")
 
 
@@ -121,6 +125,7 @@ class Sandboxed:
         readable: further files and folders that it may read and run.
         read: what it reads from its standard input: it stands in no folder, and goes with the program.
         may_connect: it may ask servers on the network.
+        is_secret: its files must never stand on a disk.
     """
 
     command: Sequence[str]
@@ -131,6 +136,7 @@ class Sandboxed:
     readable: Sequence[str] = ()
     read: bytes = b""
     may_connect: bool = False
+    is_secret: bool = False
     _process: subprocess.Popen[bytes] | None = None
     _is_stopped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -142,12 +148,12 @@ class Sandboxed:
             OSError, SubprocessError: it cannot be started, or its files cannot be written.
             OutOfTime, TooMuchOutput, Stopped: it was killed.
         """
-        folder = os.path.realpath(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_find_memory()))
-        try:
+        memory = _find_memory()
+        if memory is None and self.is_secret and self.files:
+            raise OSError(errno.ENODEV, NO_MEMORY)
+        with _make_folder(memory) as folder:
             _write(folder, self.files, self.confinement.user)
             finished = self._run(folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         told = finished.messages.replace(f"{folder}/".encode(), b"").replace(folder.encode(), b".")
         return Finished(finished.status, finished.output, told)
 
@@ -269,21 +275,53 @@ def _open_input(text: bytes) -> IO[bytes]:
     return source
 
 
-def remove_stale_folders(now: float) -> None:
-    """Remove what was left behind by services that were killed.
-
-    Args:
-        now: seconds since the epoch.
-    """
-    place = _find_memory() or tempfile.gettempdir()
-    for path in Path(place).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # another service removes it, or owns it
-            if now - path.stat().st_mtime > STALE:
+def remove_stale_folders() -> None:
+    """Remove what was left behind by services that were killed."""
+    for place in {_find_memory(), tempfile.gettempdir()} - {None}:
+        for path in Path(str(place)).glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError), _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):  # used, or not ours
                 shutil.rmtree(path, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _make_folder(place: str | None) -> Iterator[str]:
+    """Make a private folder, which is locked and there while the block runs."""
+    while True:
+        folder = os.path.realpath(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # a service that just began took it for one that was left
+                stack.enter_context(_locked(folder, fcntl.LOCK_EX))
+            if os.path.isdir(folder):
+                yield folder
+                return
+
+
+@contextlib.contextmanager
+def _locked(path: str | Path, how: int) -> Iterator[None]:
+    """Hold a folder's lock while the block runs. Raises OSError: it is gone, or BlockingIOError: somebody has it."""
+    place = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(place, how)
+        yield
+    finally:
+        os.close(place)
+
+
 def _find_memory() -> str | None:
-    return MEMORY if os.access(MEMORY, os.W_OK) else None
+    return MEMORY if os.access(MEMORY, os.W_OK) and _is_in_memory(MEMORY) else None
+
+
+@cache
+def _is_in_memory(place: str) -> bool:
+    """Tell whether the file system of a folder is one that no disk holds, as far as the kernel says."""
+    real, found = os.path.realpath(place), ("", "")
+    with contextlib.suppress(OSError), open("/proc/self/mounts") as mounts:
+        for line in mounts:
+            _, point, kind, *_ = line.split()
+            if f"{real}/".startswith(f"{point.rstrip('/')}/") and len(point) >= len(found[0]):
+                found = point, kind
+    return found[1] in MEMORY_KINDS
 
 
 def _write(folder: str, files: Mapping[str, bytes], user: int | None) -> None:

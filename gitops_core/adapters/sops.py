@@ -32,6 +32,12 @@ TREE_BROKEN, MAC_BROKEN, MAC_MISSING, NO_KEY = 25, 51, 52, 128
 
 _ENVIRONMENT = {"PATH": "", "GOTRACEBACK": "none", "SOPS_DISABLE_VERSION_CHECK": "1", "GNUPGHOME": ".gnupg"}
 _NO_SERVICE = {"SOPS_HC_VAULT_ALLOWLIST": "none", "AWS_EC2_METADATA_DISABLED": "true"}
+_NOT_OURS = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent/credentials",
+}
+"""Keeps clients from asking this machine's metadata servers, whatever other key service a file names."""
 _AMBIENT = re.compile(
     r"AWS_(?:REGION|DEFAULT_REGION|ENDPOINT_URL(?:_\w+)?|CA_BUNDLE|ROLE_\w+|WEB_IDENTITY_TOKEN_FILE|CONTAINER_\w+)"
     r"|AWS_(?:ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)|GOOGLE_(?:\w+_)?CREDENTIALS|GOOGLE_OAUTH_ACCESS_TOKEN"
@@ -74,6 +80,7 @@ class Sops:
         *,
         limits: Limits = LIMITS,
         at_once: int = 2,
+        asking_at_once: int = 8,
         vault_addresses: Iterable[str] = ("all",),
         confinement: Confinement | None = None,
         environment: Mapping[str, str] | None = None,
@@ -83,13 +90,14 @@ class Sops:
             program: the sops binary; "" looks on PATH and in .tools/bin of the working directory.
             limits: what one file may take.
             at_once: how many processes run at the same time, shared by namespace.
+            asking_at_once: how many more ask key services, which may answer slowly or never.
             vault_addresses: which Vaults may be asked, by what their addresses begin with.
             confinement: what the program is kept from; None for all that this machine can.
             environment: where key services are, and as whom this process asks them; ours by default.
         """
         self._program = program
         self._limits = limits
-        self._slots = Slots(at_once)
+        self._slots, self._asking = Slots(at_once, "decryptions"), Slots(asking_at_once, "requests to key services")
         self._vaults = ",".join(vault_addresses) or "none"
         self._confinement = confinement or Confinement.of_this_machine()
         self._own = dict(os.environ) if environment is None else environment
@@ -126,8 +134,10 @@ class Sops:
             _list_readable(environment) if may_connect else (),
             text,
             may_connect,
+            is_secret=True,
         )
-        async with self._slots.taken(get_namespace_at_work()):
+        slots = self._asking if may_connect else self._slots
+        async with slots.taken(get_namespace_at_work()):
             try:
                 return await program.run_beside()
             except OSError as error:
@@ -143,7 +153,7 @@ class Sops:
         own = {name: value for name, value in self._own.items() if pattern.fullmatch(name)}
         given = {name: value.reveal_text() for name, value in keys.environment.items()}
         vaults = {"SOPS_HC_VAULT_ALLOWLIST": self._vaults if "VAULT_TOKEN" in given else "none"}
-        hidden = {} if pattern is _AMBIENT else {"AWS_EC2_METADATA_DISABLED": "true"}
+        hidden = {} if pattern is _AMBIENT else _NOT_OURS
         return {**own, **_ENVIRONMENT, **hidden, **vaults, **given}
 
     def _locate(self) -> str:

@@ -11,11 +11,16 @@ import msgspec
 
 from gitops_core.api.fields import FLUX_FINALIZER, Artifact, Duration, FluxStatus, LocalReference, ShortDuration
 from gitops_core.meta import Kind, PrinterColumn, Resource, Wire
-from gitops_core.schema import NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only
+from gitops_core.schema import NOT_SEEN, SERVER_DEFAULT, only
 
 
 class BucketSts(Wire):
-    """A token service that gives credentials for the bucket."""
+    """A token service that gives keys for the bucket.
+
+    aws: one of AWS's, in the place of the region's own. ldap: the object store's, which is logged in to with the
+    `username` and the `password` in the Secret that `secretRef` names; `certSecretRef` is to this service as
+    spec.certSecretRef to the bucket.
+    """
 
     provider: Literal["aws", "ldap"]
     endpoint: Annotated[str, msgspec.Meta(pattern="^(http|https)://.*$")]
@@ -27,7 +32,9 @@ class BucketSpec(Wire):
     """Which bucket to watch, how often, and how it is reached.
 
     `endpoint` is a host, with a port if it has one; `insecure` speaks plain HTTP to it. `secretRef` names a Secret with
-    `accesskey` and `secretkey`; `certSecretRef` one with `ca.crt`, which is trusted beside the system's authorities,
+    `accesskey` and `secretkey`, of provider gcp with `serviceaccount`. Without one, aws and gcp are asked as the
+    ServiceAccount that `serviceAccountName` names, by the role in its annotations, or else as the service itself.
+    `certSecretRef` one with `ca.crt`, which is trusted beside the system's authorities,
     with `tls.crt` and `tls.key`, or with all three; `proxySecretRef` one with the `address` of an HTTP proxy, and its
     `username` and `password`. `prefix` is what keys begin with. `ignore` has the form of .gitignore.
     """
@@ -67,14 +74,16 @@ class BucketSpec(Wire):
     endpoint: str
     interval: Duration
     timeout: Annotated[ShortDuration, SERVER_DEFAULT] = "60s"
-    provider: Annotated[Literal["generic", "aws", "gcp", "azure"], SERVER_DEFAULT, only("generic", "aws")] = "generic"
+    provider: Annotated[Literal["generic", "aws", "gcp", "azure"], SERVER_DEFAULT, only("generic", "aws", "gcp")] = (
+        "generic"
+    )
     region: str = ""
     prefix: str = ""
     secret_ref: LocalReference | None = None
     cert_secret_ref: LocalReference | None = None
     proxy_secret_ref: LocalReference | None = None
-    service_account_name: Annotated[str, UNSUPPORTED] = ""
-    sts: Annotated[BucketSts | None, UNSUPPORTED] = None
+    service_account_name: str = ""
+    sts: BucketSts | None = None
     insecure: bool = False
     ignore: str | None = None
     suspend: bool = False

@@ -19,7 +19,7 @@ from gitops_core.api.fields import (
     ShortDuration,
 )
 from gitops_core.meta import Kind, PrinterColumn, Resource, Wire
-from gitops_core.schema import NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only
+from gitops_core.schema import NOT_SEEN, SERVER_DEFAULT
 
 VerificationMode = Literal["head", "HEAD", "Tag", "TagAndHEAD"]
 
@@ -43,7 +43,9 @@ class GitRepositorySpec(Wire):
     """Which repository and commit to watch, how often, and with which credentials.
 
     `secretRef` names a Secret with username and password, bearerToken, or identity and known_hosts; ca.crt is added to
-    the trusted certificates. `ignore` has the form of .gitignore and replaces the defaults.
+    the trusted certificates. With provider azure (Azure DevOps) or aws (CodeCommit) the ServiceAccount that
+    `serviceAccountName` names logs in, by the role in its annotations, or else the service itself. `ignore` has the
+    form of .gitignore and replaces the defaults.
     """
 
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (
@@ -61,8 +63,8 @@ class GitRepositorySpec(Wire):
     secret_ref: LocalReference | None = None
     ignore: str | None = None
     suspend: bool = False
-    provider: Annotated[Literal["generic", "aws", "azure", "github"], only("generic", "github")] = "generic"
-    service_account_name: Annotated[str, UNSUPPORTED] = ""
+    provider: Literal["generic", "aws", "azure", "github"] = "generic"
+    service_account_name: str = ""
     verify: GitVerification | None = None
     proxy_secret_ref: LocalReference | None = None
     recurse_submodules: bool = False

@@ -98,7 +98,12 @@ class SecretKeyReference(Wire):
 
 
 class KubeConfigReference(Wire):
-    """Another cluster to apply to: a kubeconfig in a Secret, or a ConfigMap that says how to get one."""
+    """Another cluster to apply to: a kubeconfig in a Secret, or a ConfigMap that says where it is and whose tokens it
+    takes.
+
+    Keys of the ConfigMap: `provider` (generic, aws, azure, gcp), `address`, `ca.crt`, `serviceAccountName`, `audiences`
+    (a YAML list) and, of a cloud, `cluster`: its name there.
+    """
 
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (
         (
@@ -111,7 +116,7 @@ class KubeConfigReference(Wire):
         ),
     )
 
-    config_map_ref: Annotated[LocalReference | None, UNSUPPORTED] = None
+    config_map_ref: LocalReference | None = None
     secret_ref: SecretKeyReference | None = None
 
 

@@ -1,7 +1,7 @@
 """How to reach a registry, from the decoded `data` of the Secrets that an object names for it.
 
     certSecretRef     ca.crt, tls.crt + tls.key           older names: caFile, certFile + keyFile
-    proxySecretRef    address (http://proxy:3128), username, password
+    proxySecretRef    address (http://proxy:3128, socks5://proxy:1080), username, password
 
 Raises ValueError with what is wrong, in the original's words; it never quotes a value.
 
@@ -10,14 +10,14 @@ Source: github.com/fluxcd/pkg/runtime/secrets (converter.go, error.go).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from gitops_core.meta import Sensitive
 
 LONGEST_ADDRESS = 2048
-PROXY_SCHEMES = ("http", "https")
+PROXY_SCHEMES = ("http", "https", "socks5")
 
 
 class Trust(NamedTuple):
@@ -49,14 +49,8 @@ def read_trust(data: Mapping[str, bytes], name: str) -> Trust:
     return Trust(ca or None, certificate or None, Sensitive(key) if key else None)
 
 
-def read_proxy(
-    data: Mapping[str, bytes], name: str, schemes: Collection[str] = PROXY_SCHEMES, *, cure: str = "; use an HTTP proxy"
-) -> Sensitive:
-    """Read the proxy's URL with user and password.
-
-    Raises:
-        ProxyUnsupported: its scheme is none of `schemes`.
-    """
+def read_proxy(data: Mapping[str, bytes], name: str) -> Sensitive:
+    """Read the proxy's URL with user and password. Raises ProxyUnsupported beside ValueError."""
     if "address" not in data:
         raise ValueError(f"secret '{name}': key 'address' not found")
     try:
@@ -70,13 +64,11 @@ def read_proxy(
         raise ValueError(f"secret '{name}': proxy address is empty")
     if len(address) > LONGEST_ADDRESS:
         raise ValueError(f"secret '{name}': proxy URL exceeds maximum length of {LONGEST_ADDRESS} characters")
-    if parts.scheme not in schemes:
-        supported = ", ".join(schemes)
-        shown = parts.scheme if parts.scheme in ("socks5", "socks5h", "socks4", "ftp") else ""
+    if parts.scheme not in PROXY_SCHEMES:
+        supported = ", ".join(PROXY_SCHEMES)
+        shown = parts.scheme if parts.scheme in ("socks5h", "socks4", "ftp") else ""
         got = f", got '{shown}'" if shown else ""
-        raise ProxyUnsupported(
-            f"secret '{name}': proxy URL must use one of the supported schemes ({supported}){got}{cure}"
-        )
+        raise ProxyUnsupported(f"secret '{name}': proxy URL must use one of the supported schemes ({supported}){got}")
     if not parts.hostname or not has_port:
         raise ValueError(f"secret '{name}': failed to parse proxy address")
     if not username:

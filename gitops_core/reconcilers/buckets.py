@@ -16,19 +16,21 @@ import msgspec
 
 from gitops_core.api import Artifact, Bucket, BucketStatus
 from gitops_core.domain.sources.buckets import compute_revision, place_files, select_objects
+from gitops_core.domain.sources.identities import split_address
 from gitops_core.domain.sources.ignore import EVERY_FILE, IGNORE_FILE, IgnoreRules, IgnoreRulesInvalid, parse_own_rules
 from gitops_core.errors import (
     BucketError,
     BucketUnknown,
+    CredentialsInvalid,
     ObjectUnknown,
     SourceFailed,
     StalledError,
     TreeLost,
 )
-from gitops_core.meta import Condition, ObjectKey, Sensitive, Tree, parse_duration
-from gitops_core.oci.credentials import RegistryAccess
-from gitops_core.oci.reaching import ProxyUnsupported, Trust
+from gitops_core.meta import Condition, ObjectKey, Tree, parse_duration
+from gitops_core.oci.reaching import ProxyUnsupported
 from gitops_core.ports import BucketPlace, Buckets, Clock, Cluster, Compute, StoredObject
+from gitops_core.reconcilers.bucketproofs import GOOGLE, Prover, read_way
 from gitops_core.reconcilers.kepttrees import KeptTrees
 from gitops_core.reconcilers.telling import (
     LATEST,
@@ -42,8 +44,7 @@ from gitops_core.reconcilers.telling import (
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Outcome
-from gitops_core.runtime.remotes.credentials import read_secret
-from gitops_core.runtime.remotes.registries import read_proxy_secret, read_trust_secret
+from gitops_core.runtime.remotes.registries import read_proxy_secret
 from gitops_core.runtime.sharing.slots import Slots
 
 GROUP = Bucket.KIND.group
@@ -75,10 +76,11 @@ class BucketSource:
     cluster: Cluster
     trees: KeptTrees
     buckets: Buckets
+    prover: Prover
     compute: Compute
     policy: Policy = DEFAULT_POLICY
     type_: ClassVar[type[Bucket]] = Bucket
-    _slots: Slots = field(default_factory=lambda: Slots(KEPT_AT_ONCE))
+    _slots: Slots = field(default_factory=lambda: Slots(KEPT_AT_ONCE, "buckets"))
 
     def find_artifact(self, source: Bucket) -> Artifact | None:
         return source.status.artifact
@@ -105,29 +107,22 @@ class BucketSource:
         spec, namespace = wanted.spec, wanted.metadata.namespace
         if "/" in spec.endpoint or "?" in spec.endpoint or "#" in spec.endpoint or "@" in spec.endpoint:
             raise SourceFailed("Endpoint url cannot have fully qualified paths.", reason=DENIED)
-        access_key, secret_key = "", None
+        if not split_address(f"https://{spec.endpoint}").hostname:
+            raise SourceFailed(
+                f"Endpoint: {spec.endpoint[:200]} does not follow ip address or domain name standards.", reason=DENIED
+            )
         try:
-            if spec.secret_ref is not None:
-                access_key, secret_key = await self._read_keys(ObjectKey(namespace, spec.secret_ref.name))
-            trust, proxy = Trust(), None
-            if spec.cert_secret_ref is not None:
-                trust = await read_trust_secret(self.cluster, ObjectKey(namespace, spec.cert_secret_ref.name))
+            proxy = None
             if spec.proxy_secret_ref is not None:
                 proxy = await read_proxy_secret(self.cluster, ObjectKey(namespace, spec.proxy_secret_ref.name))
+            way = await read_way(self.cluster, namespace, spec.cert_secret_ref, proxy)
+            proof = await self.prover.prove(wanted, proxy)
         except ProxyUnsupported as error:
             raise StalledError(str(error), reason=DENIED) from None
-        except ValueError as error:
+        except (ValueError, CredentialsInvalid) as error:
             raise SourceFailed(str(error), reason=DENIED) from None
-        endpoint = f"{'http' if spec.insecure else 'https'}://{spec.endpoint}"
-        access = RegistryAccess(ca=trust.ca, client_certificate=trust.certificate, client_key=trust.key, proxy=proxy)
-        return BucketPlace(endpoint, spec.bucket_name, spec.region, access_key, secret_key, access)
-
-    async def _read_keys(self, key: ObjectKey) -> tuple[str, Sensitive]:
-        """Read the keys in a Secret. Raises ValueError, ClusterError."""
-        values = await read_secret(self.cluster, key)
-        if not values.get("accesskey") or not values.get("secretkey"):
-            raise ValueError(f"invalid '{key}' secret data: required fields 'accesskey' and 'secretkey'")
-        return values["accesskey"].decode("utf-8", "replace"), Sensitive(values["secretkey"])
+        endpoint = GOOGLE if spec.provider == "gcp" else f"{'http' if spec.insecure else 'https'}://{spec.endpoint}"
+        return BucketPlace(endpoint, spec.bucket_name, spec.region, proof.keys, proof.token, way)
 
     async def read_index(self, wanted: Bucket, place: BucketPlace, ignore: str | None) -> Index:
         """Read which objects are there and count. Raises SourceFailed."""
@@ -208,7 +203,6 @@ class BucketReconciler:
 
     async def reconcile(self, wanted: Bucket) -> Outcome:
         refuse_unsupported(wanted, ())
-        _refuse_ambient(wanted)
         revision = [""]
         try:
             try:
@@ -265,10 +259,3 @@ def _make_index(listed: tuple[StoredObject, ...], own: bytes | None, ignore: str
 
 def _make_failure(place: BucketPlace, cause: str) -> SourceFailed:
     return SourceFailed(f"fetch from bucket '{place.name}' failed: {cause}", reason=FAILED)
-
-
-def _refuse_ambient(wanted: Bucket) -> None:
-    """Raise StalledError where the cloud's own identity is wanted: the bucket would be asked as anybody may."""
-    if wanted.spec.provider == "aws" and wanted.spec.secret_ref is None:
-        cause = f"{wanted.ref} wants the cloud's own identity, which is not supported yet, nothing was done"
-        raise StalledError(f"{cause}: set spec.secretRef to a Secret with keys", reason="FieldsNotSupported")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 import msgspec
 
 from gitops_core.api import Kustomization
 from gitops_core.decoding import decode_json
-from gitops_core.domain.render.encrypted import DECRYPT, find_payloads, list_encrypted, set_payload
+from gitops_core.domain.render.encrypted import DECRYPT, Payload, find_payloads, list_encrypted, set_payloads
 from gitops_core.domain.render.sopskeys import SopsKeys
 from gitops_core.errors import DecryptionFailed, ManifestInvalid
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Tree
 from gitops_core.ports import Compute, Overlay, Renderer
 from gitops_core.recent import Recent
-from gitops_core.reconcilers.decrypting import MAC, Decrypter, Opened, Plaintext, Scan
+from gitops_core.reconcilers.decrypting import MAC, Decrypter, Opened, Plaintext, Scan, check_size
 from gitops_core.reconcilers.planning import make_overlay
 from gitops_core.runtime.sharing.computing import IN_PLACE, estimate_weight
 
@@ -106,20 +108,38 @@ class Builder:
         """Open the values of Secrets that are files which SOPS encrypted."""
         if keys is None:
             return built, ()
-        secrets = [number for number, one in enumerate(built) if one["kind"] == "Secret"]
-        objects, opened = list(built), []
-        for number in secrets:
-            for payload in find_payloads(built[number]):
-                name = f"{payload.key} of {ObjectRef.of(built[number])}"
-                try:
-                    one = await self.decrypter.open_text(payload.key, payload.text, keys, check_mac=checks_mac)
-                    objects[number] = set_payload(objects[number], payload, one.text.reveal())
-                except DecryptionFailed as error:
-                    raise type(error)(f"{name}: {error}") from None
-                except ValueError:
-                    raise DecryptionFailed(f"{name}: it is no text when decrypted: put it into data") from None
-                opened.append(one)
-        return objects, tuple(opened)
+        found = await self.compute.run(estimate_weight(built), _find_all_payloads, built)
+        opened: list[tuple[int, Payload, Opened]] = []
+        size = 0
+        for number, payload in found:
+            name = f"{payload.key} of {ObjectRef.of(built[number])}"
+            try:
+                one = await self.decrypter.open_text(payload.key, payload.text, keys, check_mac=checks_mac)
+            except DecryptionFailed as error:
+                raise type(error)(f"{name}: {error}") from None
+            opened.append((number, payload, one))
+            size += one.size
+            check_size(size)
+        return await self.compute.run(estimate_weight(built), _fill, built, opened), tuple(one for _, _, one in opened)
+
+
+def _find_all_payloads(built: Sequence[Manifest]) -> list[tuple[int, Payload]]:
+    """Find the values of Secrets that are encrypted files, with the number of each Secret."""
+    secrets = (number for number, one in enumerate(built) if one["kind"] == "Secret")
+    return [(number, payload) for number in secrets for payload in find_payloads(built[number])]
+
+
+def _fill(built: Sequence[Manifest], opened: Iterable[tuple[int, Payload, Opened]]) -> Sequence[Manifest]:
+    """Put what was opened in its place. Raises DecryptionFailed: stringData cannot hold it."""
+    objects = list(built)
+    for number, values in groupby(opened, key=itemgetter(0)):
+        found = [(payload, one.text.reveal()) for _, payload, one in values]
+        try:
+            objects[number] = set_payloads(built[number], found)
+        except ValueError:
+            ref = ObjectRef.of(built[number])
+            raise DecryptionFailed(f"a value of {ref} is no text when decrypted: put it into data") from None
+    return objects
 
 
 def _write(manifests: Sequence[Manifest]) -> tuple[bytes, ...]:

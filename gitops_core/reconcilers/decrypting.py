@@ -14,28 +14,34 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
 from gitops_core.api import Kustomization
-from gitops_core.domain.render.encrypted import Piece, list_values, take_apart
-from gitops_core.domain.render.muting import mute_values
+from gitops_core.domain.render.encrypted import Piece, begins_document, get_hint, list_forms, list_values, take_apart
+from gitops_core.domain.render.muting import make_mute, mute_values
 from gitops_core.domain.render.seals import Sealed, find_plain_secrets, find_sealed
 from gitops_core.domain.render.sopskeys import KeyInvalid, SopsKeys, parse_keys
 from gitops_core.errors import DecryptionFailed, MacMismatch, ManifestInvalid
-from gitops_core.meta import ObjectKey, Sensitive, Tree
+from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, Tree
 from gitops_core.ports import Cluster, Compute, Decryptor, Overlay, Renderer, UsedFiles
 from gitops_core.recent import Recent
-from gitops_core.runtime.remotes.credentials import read_secret
-from gitops_core.runtime.sharing.computing import IN_PLACE, READING
+from gitops_core.runtime.remotes.credentials import SECRET, read_secret
+from gitops_core.runtime.sharing.computing import IN_PLACE, READING, on_account_of
 from gitops_core.runtime.sharing.flights import Flights
 
 KEPT_TEXTS = 64 * 2**20
 KEPT_SCANS = 16 * 2**20
-ENTRY_WEIGHT = 512
+ENTRY_WEIGHT, TEXT_WEIGHT = 512, 64
 AT_ONCE = 2
+STRETCH = 100
+"""Files, after which others have their turn although nothing is waited for."""
+MAX_OPENED = 64 * 2**20
+"""Bytes, of one Kustomization."""
+NOT_YET = DecryptionFailed("it is not opened yet")
 MAC = "sealoop.dev/sops-mac"
 """Annotation of a Kustomization: with `warn`, a file whose mac does not fit is told of and applied, else refused."""
 WITHHELD = "the reason is withheld, because more was decrypted than can be looked for in it"
@@ -68,18 +74,25 @@ class Opened:
 
     Attributes:
         text: in the format that the file had.
+        values: what of it was encrypted, for nobody to quote; with a byte of zero between them.
         is_altered: its mac does not fit.
     """
 
-    sealed: bytes
     text: Sensitive
-    pieces: tuple[tuple[Piece, Sensitive], ...]
+    values: Sensitive
     is_altered: bool = False
 
-    def list_values(self) -> Iterator[str]:
-        for piece, text in self.pieces:
-            if piece.format is not None:
-                yield from list_values(piece.text, text.reveal(), piece.format)
+    @property
+    def size(self) -> int:
+        return len(self.text.reveal())
+
+    def list_values(self) -> Sequence[str]:
+        return self.values.reveal_text().split("\0")
+
+
+class Sealing(NamedTuple):
+    text: bytes
+    digest: bytes
 
 
 class OpenedTree(Tree):
@@ -131,9 +144,14 @@ class Plaintext:
 
     def mute(self, text: str) -> str:
         """Replace by *** what of it stands in `text`."""
-        if not self.opened:
-            return text
-        return mute_values(text, (value for one in self.opened for value in one.list_values()), WITHHELD)
+        return mute_values(text, self._list_values(), WITHHELD) if self.opened else text
+
+    def make_mute(self) -> Callable[[str], str]:
+        """Make a function that mutes many texts."""
+        return make_mute(self._list_values(), WITHHELD)
+
+    def _list_values(self) -> Iterator[str]:
+        return (value for one in self.opened for value in one.list_values())
 
 
 def find_keys(wanted: Kustomization) -> ObjectKey | None:
@@ -173,7 +191,8 @@ class Decrypter:
         if key is None:
             return SopsKeys(is_ambient=True)
         try:
-            values = await read_secret(self.cluster, key)
+            with on_account_of(ObjectRef(SECRET, key)):  # the operator's own, in whatever namespace
+                values = await read_secret(self.cluster, key)
             return parse_keys({name: value for name, value in values.items() if own or name.endswith(".agekey")})
         except KeyInvalid as error:
             raise ManifestInvalid(f"spec.decryption: Secret {key}: {error}") from None
@@ -186,7 +205,7 @@ class Decrypter:
         if (known := self._scans.get(asked)) is None:
             used = await self.renderer.find_files(tree, overlay, path)
             known = await self.compute.run(READING, _scan, tree, used)
-            weight = sum(ENTRY_WEIGHT + len(one.path) for one in known.sealed) + sum(map(len, known.plain))
+            weight = sum(_weigh(one) for one in known.sealed) + sum(map(len, known.plain))
             self._scans.put(asked, known, ENTRY_WEIGHT + weight)
         return known
 
@@ -201,13 +220,10 @@ class Decrypter:
         """
         if not scan.paths:
             return tree, Plaintext()
-        opened: dict[str, Opened] = {}
-        faults: list[DecryptionFailed] = []
-        for path, result in await self._open_all({path: tree[path] for path in scan.paths}, keys, check_mac=check_mac):
-            if isinstance(result, DecryptionFailed):
-                faults.append(type(result)(f"{path}: {result}"))
-            else:
-                opened[path] = result
+        sealed = await self.compute.run(READING, _read_sealed, tree, scan.paths)
+        results = await self._open_all(sealed, keys, check_mac)
+        opened = {path: one for path, one in results.items() if isinstance(one, Opened)}
+        faults = [type(one)(f"{path}: {one}") for path, one in results.items() if isinstance(one, DecryptionFailed)]
         if faults:
             kind = MacMismatch if all(isinstance(fault, MacMismatch) for fault in faults) else DecryptionFailed
             raise kind("; ".join(map(str, faults[:20])))
@@ -216,35 +232,51 @@ class Decrypter:
         return OpenedTree(tree, opened, mark), Plaintext(tuple(opened.values()), altered)
 
     async def _open_all(
-        self, texts: Mapping[str, bytes], keys: SopsKeys, *, check_mac: bool
-    ) -> Iterable[tuple[str, Opened | DecryptionFailed]]:
-        places = asyncio.Semaphore(AT_ONCE)  # what waits for its turn all at once counts as many builds that wait
+        self, texts: Mapping[str, Sealing], keys: SopsKeys, check_mac: bool
+    ) -> Mapping[str, Opened | DecryptionFailed]:
+        """Open files, a few at a time: what waits for its turn all at once counts as many builds that wait."""
+        results: dict[str, Opened | DecryptionFailed] = dict.fromkeys(texts, NOT_YET)
+        waiting, size = iter(texts.items()), 0
 
-        async def open_one(path: str, text: bytes) -> tuple[str, Opened | DecryptionFailed]:
-            try:
-                async with places:
-                    return path, await self.open_text(path, text, keys, check_mac=check_mac)
-            except DecryptionFailed as error:
-                return path, error
+        async def open_some() -> None:
+            nonlocal size
+            for number, (path, (text, digest)) in enumerate(waiting):
+                if number % STRETCH == 0:
+                    await asyncio.sleep(0)
+                try:
+                    results[path] = one = await self._open_once(path, text, digest, keys, check_mac)
+                except DecryptionFailed as error:
+                    results[path] = error
+                else:
+                    size += one.size
+                    check_size(size)
 
-        return await asyncio.gather(*(open_one(path, text) for path, text in texts.items()))
+        try:
+            async with asyncio.TaskGroup() as group:  # when one cannot be opened now, none of the others is
+                for _ in range(AT_ONCE):
+                    group.create_task(open_some())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return results
 
     async def open_text(self, path: str, text: bytes, keys: SopsKeys, *, check_mac: bool = True) -> Opened:
         """Open what is encrypted of a file or value. Raises as `open_files` does, without a name."""
-        digest = hashlib.sha256(text).hexdigest()
-        asked = (digest, path.rpartition(".")[2], keys.fingerprint, check_mac)
+        return await self._open_once(path, text, hashlib.sha256(text).digest(), keys, check_mac)
+
+    async def _open_once(self, path: str, text: bytes, digest: bytes, keys: SopsKeys, check_mac: bool) -> Opened:
+        asked = (digest, get_hint(path), keys.fingerprint, check_mac)
         if (known := self._texts.get(asked)) is None:
             known = await self._under_way.join(asked, lambda: self._open(path, text, keys, check_mac))
-            self._texts.put(asked, known, ENTRY_WEIGHT + 3 * len(text))
+            self._texts.put(asked, known, ENTRY_WEIGHT + known.size + len(known.values.reveal()))
         return known
 
     async def _open(self, path: str, text: bytes, keys: SopsKeys, check_mac: bool) -> Opened:
         pieces = await self.compute.run(READING, take_apart, text, path)
-        opened: list[tuple[Piece, Sensitive]] = []
+        texts: list[bytes] = []
         is_altered = False
         for piece in pieces:
             if piece.format is None or piece.block is None:
-                opened.append((piece, Sensitive(piece.text)))
+                texts.append(piece.text)
                 continue
             try:
                 plain = await self.decryptor.decrypt(piece.text, piece.format, piece.block, keys)
@@ -253,8 +285,41 @@ class Decrypter:
                     raise
                 plain = await self.decryptor.decrypt(piece.text, piece.format, piece.block, keys, check_mac=False)
                 is_altered = True
-            opened.append((piece, Sensitive(plain)))
-        return Opened(text, Sensitive(_join([text.reveal() for _, text in opened])), tuple(opened), is_altered)
+            texts.append(plain)
+            check_size(sum(map(len, texts)))
+        return await self.compute.run(READING, _put_together, pieces, texts, is_altered)
+
+
+def check_size(size: int) -> None:
+    """Raise ManifestInvalid where so much was opened for one Kustomization that there may be no room for others."""
+    if size > MAX_OPENED:
+        raise ManifestInvalid(f"what is decrypted is more than {MAX_OPENED >> 20} MiB: divide it among Kustomizations")
+
+
+def _read_sealed(tree: Tree, paths: Iterable[str]) -> Mapping[str, Sealing]:
+    found: dict[str, Sealing] = {}
+    size = 0
+    for path in paths:
+        data = tree[path]
+        found[path] = Sealing(data, hashlib.sha256(data).digest())
+        size += len(data)
+        check_size(size)
+    return found
+
+
+def _put_together(pieces: Sequence[Piece], texts: Sequence[bytes], is_altered: bool) -> Opened:
+    values = (
+        value
+        for piece, text in zip(pieces, texts, strict=True)
+        for value in (list_values(piece.text, text, piece.format) if piece.format is not None else ())
+    )
+    quoted = "\0".join(dict.fromkeys(form for value in values for form in list_forms(value))).encode("utf-8", "replace")
+    return Opened(Sensitive(_join(texts)), Sensitive(quoted), is_altered)
+
+
+def _weigh(one: Sealed) -> int:
+    texts = (one.path, one.block.mac, one.block.modified, *one.names, *(name for _, name in one.block.recipients))
+    return ENTRY_WEIGHT + sum(TEXT_WEIGHT + len(text) for text in texts)
 
 
 def _scan(tree: Tree, used: UsedFiles) -> Scan:
@@ -274,11 +339,11 @@ def _scan(tree: Tree, used: UsedFiles) -> Scan:
     return Scan(tuple(sealed), tuple(plain), digest.hexdigest())
 
 
-def _join(texts: list[bytes]) -> bytes:
+def _join(texts: Sequence[bytes]) -> bytes:
     """Put documents one after the other."""
     first, *rest = texts
     joined = first
     for text in rest:
         end = b"" if joined.endswith(b"\n") or not joined else b"\n"
-        joined += end + (text if text.startswith(b"---") else b"---\n" + text)
+        joined += end + (text if begins_document(text) else b"---\n" + text)
     return joined

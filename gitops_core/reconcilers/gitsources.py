@@ -27,10 +27,11 @@ from gitops_core.domain.sources.composing import (
 from gitops_core.domain.sources.submodules import SubmoduleInvalid, is_same_place, list_urls, resolve_url
 from gitops_core.errors import GitError, PathNotFound, SourceFailed, StalledError, StorageFailed
 from gitops_core.meta import ObjectKey, Revision, Tree, parse_duration
-from gitops_core.ports import Cluster, Compute, Git, GitAccess, GitRemote, Objects
+from gitops_core.ports import NO_CLOUDS, Clouds, Cluster, Compute, Git, GitAccess, GitRemote, Objects
 from gitops_core.recent import Recent
 from gitops_core.reconcilers.folders import confine_path, select_files
 from gitops_core.reconcilers.telling import is_ours
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.remotes.credentials import read_repository_access
 from gitops_core.runtime.sharing.computing import READING
 
@@ -82,6 +83,8 @@ class GitSource:
     git: Git
     objects: Objects
     compute: Compute
+    clouds: Clouds = NO_CLOUDS
+    policy: Policy = DEFAULT_POLICY
     type_: ClassVar[type[GitRepository]] = GitRepository
     _composed: Recent[tuple[str, ...], Tree] = field(default_factory=lambda: Recent(REMEMBERED))
 
@@ -105,7 +108,12 @@ class GitSource:
 
     async def open_remote(self, source: GitRepository) -> GitRemote:
         """Open the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
-        return self._open(source, source.spec.url, await read_repository_access(self.cluster, source))
+        return self._open(source, source.spec.url, await self._read_access(source))
+
+    async def _read_access(self, source: GitRepository) -> GitAccess:
+        return await read_repository_access(
+            self.cluster, source, clouds=self.clouds, default_account=self.policy.default_service_account
+        )
 
     async def find_includes(self, wanted: GitRepository) -> tuple[Artifact, ...]:
         """Find what `wanted` includes now. Raises IncludeUnavailable, IncludeCycle."""
@@ -167,7 +175,7 @@ class GitSource:
 
     async def _compose(self, source: GitRepository, revision: str, level: int) -> Tree:
         status = source.status
-        access = await read_repository_access(self.cluster, source)
+        access = await self._read_access(source)
         whole = await self._open(source, source.spec.url, access).fetch_tree(Revision.parse(revision))
         base = await self._take_sparse(whole, status.observed_sparse_checkout)
         if status.observed_recurse_submodules:

@@ -25,10 +25,9 @@ from gitops_core.domain.render.sopskeys import SopsKeys
 from gitops_core.domain.render.variables import substitute_all, weigh_substitution
 from gitops_core.domain.sync import contests, dependencies, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
-from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.plan import SyncPlan
-from gitops_core.domain.sync.predictions import CHANGES, Applied
+from gitops_core.domain.sync.predictions import CHANGES, Applied, Predictions
 from gitops_core.domain.sync.progress import (
     Identity,
     Lives,
@@ -40,7 +39,6 @@ from gitops_core.domain.sync.progress import (
     plan_next_look,
     tell_states,
 )
-from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, list_confirmations
 from gitops_core.domain.sync.targets import find_kubeconfig
 from gitops_core.errors import (
     ClusterUnavailable,
@@ -56,14 +54,14 @@ from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.reconcilers.applying import Applier, PruneFailed, Replaced, SyncFailed, is_terminating
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, INSECURE, Attempt, group_by_kind
 from gitops_core.reconcilers.building import Builder, Built, hash_items
-from gitops_core.reconcilers.decrypting import MAC, Scan
+from gitops_core.reconcilers.decrypting import MAC, Plaintext, Scan
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.explaining import find_causes
 from gitops_core.reconcilers.folders import Folder, Folders
-from gitops_core.reconcilers.planning import list_entries, make_overlay, make_plan, parse_inventory
+from gitops_core.reconcilers.planning import list_entries, make_overlay, plan_revision, sift_inventory
 from gitops_core.reconcilers.risks import find_risks
-from gitops_core.reconcilers.sources import NAMED_BY
-from gitops_core.reconcilers.targets import Targets
+from gitops_core.reconcilers.sources import NAMED_BY, SourceUnready, get_fetched
+from gitops_core.reconcilers.targets import KubeConfigMissing, Targets
 from gitops_core.reconcilers.variables import Variables, read_variables
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.loop.refusing import refuse_unsupported
@@ -96,7 +94,7 @@ class KustomizationReconciler:
     evaluator: Evaluator
     targets: Targets
     _memory: dict[ObjectKey, _Memory] = field(default_factory=dict)
-    _waits: dict[ObjectKey, Progress] = field(default_factory=dict)
+    _waits: dict[ObjectKey, tuple[Progress, Plaintext]] = field(default_factory=dict)
 
     async def reconcile(self, wanted: Kustomization) -> Outcome:
         refuse_unsupported(wanted, acts_on={NAMED_BY: self.folders.kinds})
@@ -118,8 +116,10 @@ class KustomizationReconciler:
         await self._check_dependencies(attempt)
         attempt.variables = await self._read_variables(attempt)
         attempt.keys = await self._read_keys(attempt)
-        identity, progress = _make_identity(attempt), self._waits.pop(attempt.wanted.key, None)
-        if progress is None or progress.identity != identity:
+        identity, waited = _make_identity(attempt), self._waits.pop(attempt.wanted.key, None)
+        if waited is not None and waited[0].identity == identity:
+            progress, attempt.plaintext = waited
+        else:
             plan = await self._plan(attempt, source)
             progress = await self._begin(attempt, plan, identity)
         attempt.digest = progress.digest
@@ -128,17 +128,10 @@ class KustomizationReconciler:
     # what is to be applied
 
     async def _get_source(self, wanted: Kustomization) -> tuple[Resource, Artifact]:
-        name, key = dependencies.get_source_name(wanted)
-        kind = self.folders.kinds[name]
-        self.platform.policy.check_reference(wanted.ref, ObjectRef(kind.type_.KIND, key))
-        source = await self.platform.objects.get(kind.type_, key)
-        if source is None:
-            resource = f"{kind.type_.PLURAL}.{kind.type_.KIND.group}"
-            raise _make_unready(wanted, f'{resource} "{key.name}" not found in {key.namespace}')
-        artifact = kind.find_artifact(source)
-        if artifact is None:
-            raise _make_unready(wanted, f"source artifact not found: {source.ref} has fetched nothing yet")
-        return source, artifact
+        try:
+            return await get_fetched(wanted, self.folders.kinds, self.platform.objects, self.platform.policy)
+        except SourceUnready as error:
+            raise _make_unready(wanted, str(error)) from None
 
     async def _check_dependencies(self, attempt: Attempt) -> None:
         wanted = attempt.wanted
@@ -252,15 +245,11 @@ class KustomizationReconciler:
         return found.objects
 
     async def _decide(self, attempt: Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
-        wanted, ownership = attempt.wanted, attempt.applier.ownership
-        names = list_confirmations(attempt.revision, list_applied_revisions(wanted.status), wanted.metadata.generation)
+        wanted, ownership, revision = attempt.wanted, attempt.applier.ownership, attempt.revision
         try:
             return await self.platform.compute.run(
-                estimate_weight(scoped), lambda: make_plan(wanted, scoped, ownership, names)
+                estimate_weight(scoped), plan_revision, wanted, scoped, ownership, revision
             )
-        except PruneGuarded as error:
-            hint = f"mend Git, or confirm this with the annotation {CONFIRM}: {names[0]}"
-            attempt.stall(PruneGuarded(f"{error}; {hint}"))
         except StalledError as error:
             attempt.stall(error)
 
@@ -278,6 +267,7 @@ class KustomizationReconciler:
                 applier.read(plan, memory.imprints) if memory and is_repeated else applier.try_out(plan)
             )
             await self._track(attempt, plan.tracked)
+            await self._compare(attempt, plan, predictions)
         except GitOpsError as error:  # what was applied before is remembered still
             attempt.fail_sync(error)
         return Progress(identity, plan, attempt.digest, fingerprint, attempt.began, predictions)
@@ -288,6 +278,30 @@ class KustomizationReconciler:
         attempt.set_inventory(refs)
         if {e.id for e in list_entries(before)} != {e.id for e in list_entries(attempt.status.inventory)}:
             await self.platform.statuses.write(attempt.wanted, attempt.status)
+
+    async def _compare(self, attempt: Attempt, plan: SyncPlan, predictions: Predictions) -> None:
+        """Find out whether others apply some of the objects too, as these are before the apply; warn of it once."""
+        everyone = await self.platform.objects.list(Kustomization)
+        kubeconfig = find_kubeconfig(attempt.wanted)
+        near = (other for other in everyone if find_kubeconfig(other) == kubeconfig)
+        others = {other.key: other for other in near if other.key != attempt.wanted.key}
+        claims = contests.find_shared((action.ref for action in plan.actions), others.values())
+        for key in tuple(claims):
+            if not contests.has_come_to_its_source(others[key], await self._find_artifact(others[key])):
+                del claims[key]
+        before = attempt.findings.get(CONTESTED)
+        lives = {ref: predictions[ref].live for refs in claims.values() for ref in refs}
+        lives |= await attempt.applier.read_lives(ref for ref, live in lives.items() if live is None)
+        found = contests.select_proven(claims, lives, before.message if before is not None else "")
+        attempt.note(CONTESTED, "AppliedByOthers", contests.tell_shared(found) if found else "")
+
+    async def _find_artifact(self, other: Kustomization) -> Artifact | None:
+        """Return what the source of another Kustomization holds, or None when that is not known."""
+        name, key = dependencies.get_source_name(other)
+        if (kind := self.folders.kinds.get(name)) is None:
+            return None
+        source = await self.platform.objects.get(kind.type_, key)
+        return kind.find_artifact(source) if source is not None else None
 
     async def _go_on(self, attempt: Attempt, progress: Progress) -> Outcome:
         """Carry out stage after stage, as long as what each of them awaits has come."""
@@ -323,7 +337,6 @@ class KustomizationReconciler:
             there = {one.ref: one.live for one in applied if is_there(one.live, clock.now())}
             return progress.begin_waiting(refs, clock.monotonic()), there  # the others may be there a moment later
         await self._prune(attempt, progress.plan)
-        await self._compare(attempt, progress.plan)
         target, imprints = attempt.applier.target, {one.ref: one.imprint for one in progress.applied}
         self._memory[attempt.wanted.key] = _Memory(target, attempt.wanted.metadata.uid, progress.fingerprint, imprints)
         healthy = choose_targets(attempt.wanted, progress, attempt.applier.ownership)
@@ -372,26 +385,6 @@ class KustomizationReconciler:
         for kind, kept in group_by_kind(pruned.spared):
             attempt.warn(f"{kind}Kept", f"{kept} {NOT_DELETED}")
 
-    async def _compare(self, attempt: Attempt, plan: SyncPlan) -> None:
-        """Find out whether others apply some of the objects too, and warn of it once."""
-        everyone = await self.platform.objects.list(Kustomization)
-        kubeconfig = find_kubeconfig(attempt.wanted)
-        near = (other for other in everyone if find_kubeconfig(other) == kubeconfig)
-        others = {other.key: other for other in near if other.key != attempt.wanted.key}
-        found = contests.find_shared((action.ref for action in plan.actions), others.values())
-        for key in tuple(found):
-            if not contests.has_come_to_its_source(others[key], await self._find_artifact(others[key])):
-                del found[key]
-        attempt.note(CONTESTED, "AppliedByOthers", contests.tell_shared(found) if found else "")
-
-    async def _find_artifact(self, other: Kustomization) -> Artifact | None:
-        """Return what the source of another Kustomization holds, or None when that is not known."""
-        name, key = dependencies.get_source_name(other)
-        if (kind := self.folders.kinds.get(name)) is None:
-            return None
-        source = await self.platform.objects.get(kind.type_, key)
-        return kind.find_artifact(source) if source is not None else None
-
     # what is waited for
 
     async def _look(self, attempt: Attempt, progress: Progress, lives: Lives) -> tuple[Verdict, Lives]:
@@ -427,7 +420,7 @@ class KustomizationReconciler:
     def _wait(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> Outcome:
         """Return without having waited: what comes wakes the Kustomization, and it goes on from here."""
         wanted, now = attempt.wanted, self.platform.clock.monotonic()
-        self._waits[wanted.key] = progress.keep_waiting(verdict.waiting)
+        self._waits[wanted.key] = progress.keep_waiting(verdict.waiting), attempt.plaintext
         attempt.tell_changes()
         conditions: tuple[Condition, ...] = ()
         if progress.awaits == "healthy":
@@ -442,15 +435,24 @@ class KustomizationReconciler:
         self._memory.pop(wanted.key, None)
         self._waits.pop(wanted.key, None)
         self.builder.forget(wanted)
-        refs = parse_inventory(wanted.status)
-        if wanted.spec.suspend or not refs or not _deletes(wanted):
+        refs, faults = sift_inventory(wanted.status)
+        if wanted.spec.suspend or not _deletes(wanted):
             return
-        if why := await self.targets.explain_loss(wanted):
-            text = f"the objects of the inventory are left: {why}"
-            self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
-            return  # the namespace may be going: whoever waited for what is gone would keep it
-        async with self.targets.open(wanted) as applier:
-            await self._delete_all(wanted, stages.sort_for_pruning(refs), applier)
+        if faults:  # they name nothing that could be waited for
+            self._tell_left(wanted, f"an entry of the inventory is left: {faults[0]}")
+        if not refs:
+            return
+        try:
+            if why := await self.targets.explain_loss(wanted):
+                self._tell_left(wanted, f"the objects of the inventory are left: {why}")
+                return  # the namespace may be going: whoever waited for what is gone would keep it
+            async with self.targets.open(wanted) as applier:
+                await self._delete_all(wanted, stages.sort_for_pruning(refs), applier)
+        except KubeConfigMissing as error:
+            self._tell_left(wanted, f"the objects of the inventory are left: {error}")
+
+    def _tell_left(self, wanted: Kustomization, text: str) -> None:
+        self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
 
     async def _delete_all(self, wanted: Kustomization, order: Sequence[ObjectRef], applier: Applier) -> None:
         pruned, metadata = await applier.prune(order), _about(wanted)

@@ -84,7 +84,7 @@ class OciSource:
     compute: Compute
     policy: Policy = DEFAULT_POLICY
     type_: ClassVar[type[OCIRepository]] = OCIRepository
-    _slots: Slots = field(default_factory=lambda: Slots(UNPACKED_AT_ONCE))
+    _slots: Slots = field(default_factory=lambda: Slots(UNPACKED_AT_ONCE, "artifacts"))
 
     def find_artifact(self, source: OCIRepository) -> Artifact | None:
         return source.status.artifact
@@ -130,11 +130,18 @@ class OciSource:
         if spec.secret_ref is not None:  # goes before the cloud's login
             wanted = msgspec.structs.replace(wanted, spec=msgspec.structs.replace(spec, provider="generic"))
         try:
-            access = await read_registry_access(self.cluster, wanted, repository, self.logins, self.compute)
+            access = await read_registry_access(
+                self.cluster,
+                wanted,
+                repository,
+                self.logins,
+                self.compute,
+                self.policy.default_service_account,
+            )
         except CredentialsInvalid as error:
             raise SourceFailed(str(error), reason=error.reason) from None
         except StalledError as error:
-            if spec.provider == "generic" or spec.service_account_name:
+            if spec.provider == "generic":
                 raise
             raise SourceFailed(f"failed to determine artifact digest: {error}", reason=PULL_FAILED) from None
         return Place(repository, replace(access, unverified=spec.insecure and spec.cert_secret_ref is None))

@@ -9,11 +9,12 @@ import msgspec
 from gitops_core.api import Inventory, InventoryEntry, Kustomization, KustomizationStatus
 from gitops_core.api.kustomization import CommonMetadata
 from gitops_core.domain.sync import inventory
+from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.ignoring import IgnoreRules
 from gitops_core.domain.sync.normalization import normalize
 from gitops_core.domain.sync.ownership import Ownership, add_metadata
 from gitops_core.domain.sync.plan import SyncPlan, plan_sync
-from gitops_core.domain.sync.prunelimit import CONFIRM, PruneLimit
+from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, list_confirmations
 from gitops_core.errors import StalledError
 from gitops_core.meta import Manifest, ObjectRef
 from gitops_core.ports import Overlay
@@ -41,6 +42,21 @@ def make_plan(
         confirmed=annotations.get(CONFIRM, "").strip() in confirmations,
         ignore=IgnoreRules.parse(wanted.spec.ignore),
     )
+
+
+def plan_revision(wanted: Kustomization, scoped: Sequence[Manifest], ownership: Ownership, revision: str) -> SyncPlan:
+    """Plan the sync of the objects built at `revision`, whose deletions a person may have confirmed.
+
+    Raises:
+        PruneGuarded: it would delete more than it may; the message says how to confirm it.
+        StalledError: as make_plan.
+    """
+    names = list_confirmations(revision, list_applied_revisions(wanted.status), wanted.metadata.generation)
+    try:
+        return make_plan(wanted, scoped, ownership, names)
+    except PruneGuarded as error:
+        hint = f"mend Git, or confirm this with the annotation {CONFIRM}: {names[0]}"
+        raise PruneGuarded(f"{error}; {hint}") from None
 
 
 def make_overlay(wanted: Kustomization) -> Overlay:
@@ -73,7 +89,18 @@ def list_entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:
 
 def parse_inventory(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
     """Parse the inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
-    try:
-        return tuple(inventory.parse_id(entry.id, entry.v) for entry in list_entries(status.inventory))
-    except ValueError as error:
-        raise StalledError(f"status.inventory: {error}: take it out (kubectl edit --subresource=status)") from None
+    refs, faults = sift_inventory(status)
+    if faults:
+        raise StalledError(f"status.inventory: {faults[0]}: take it out (kubectl edit --subresource=status)")
+    return refs
+
+
+def sift_inventory(status: KustomizationStatus) -> tuple[tuple[ObjectRef, ...], tuple[str, ...]]:
+    """Sift the inventory: its objects, and what is wrong with entries that name none."""
+    refs, faults = [], []
+    for entry in list_entries(status.inventory):
+        try:
+            refs.append(inventory.parse_id(entry.id, entry.v))
+        except ValueError as error:
+            faults.append(str(error))
+    return tuple(refs), tuple(faults)

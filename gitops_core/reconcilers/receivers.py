@@ -10,12 +10,13 @@ import msgspec
 
 from gitops_core.api.receiver import Receiver
 from gitops_core.domain.sources.hooks import find_named, make_webhook_path
+from gitops_core.domain.sync.durations import write_duration
 from gitops_core.errors import TransientError
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, parse_duration
 from gitops_core.ports import Cluster
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.policy import Policy
-from gitops_core.runtime.reconciling import Outcome
+from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.runtime.remotes.credentials import SECRET
 
 
@@ -41,11 +42,15 @@ class ReceiverReconciler:
         except TokenMissing as error:
             raise error.carry(msgspec.structs.replace(wanted.status, webhook_path="")) from None
         path = make_webhook_path(token, wanted.key)
+        interval = parse_duration(wanted.spec.interval)
+        is_new = path != wanted.status.webhook_path
+        finished = Notice("Normal", "Succeeded", f"Reconciliation finished, next run in {write_duration(interval)}")
         return Outcome(
             status=msgspec.structs.replace(wanted.status, webhook_path=path),
             message=f"Receiver initialized for path: {path}",
-            requeue_after=parse_duration(wanted.spec.interval),
-            changed=path != wanted.status.webhook_path,
+            requeue_after=interval,
+            changed=is_new,
+            notices=(finished,) if is_new else (),
         )
 
     async def finalize(self, wanted: Receiver) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gitops_core.api import Kustomization
-from gitops_core.domain.render.seals import explain_moved, explain_replayed
+from gitops_core.domain.render.seals import explain_edited, explain_left, explain_moved, explain_replayed
 from gitops_core.reconcilers.decrypting import MAC, Scan
 from gitops_core.runtime.policy import Policy
 
 REPLAY = "sealoop.dev/sops-replay"
-"""Annotation of a Kustomization: with `refuse`, older files and those for another object are not applied, else told."""
+"""Annotation of a Kustomization: with `refuse`, files that are older than before, for another object, or left encrypted
+are not applied, else told."""
 MOST_NAMED = 10
 
 
@@ -42,6 +43,10 @@ def find_risks(wanted: Kustomization, now: Scan, before: Scan, altered: tuple[st
         found.append(("ReplayedSecrets", replayed, refuses))
     if moved := explain_moved(now.sealed, before.sealed):
         found.append(("MovedSecrets", moved, refuses))
+    elif edited := explain_edited(now.sealed, before.sealed):
+        found.append(("EditedSecrets", edited, refuses))
+    if left := explain_left(now.sealed, before.sealed):
+        found.append(("LeftEncrypted", left, refuses))
     if now.plain and (policy.plain_secrets != "ignore" or wanted.spec.decryption is not None):
         text = f"Secrets stand in the source for everybody to read: {_name(now.plain)}"
         found.append(("PlainSecrets", text, policy.plain_secrets == "refuse"))

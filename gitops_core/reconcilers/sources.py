@@ -11,9 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
+from gitops_core.api import Kustomization
 from gitops_core.api.fields import Artifact
 from gitops_core.domain.sources.ignore import IgnoreRules
-from gitops_core.meta import Resource, Tree
+from gitops_core.domain.sync.dependencies import get_source_name
+from gitops_core.errors import TransientError
+from gitops_core.meta import ObjectRef, Resource, Tree
+from gitops_core.ports import Objects
+from gitops_core.runtime.policy import Policy
 
 R = TypeVar("R", bound=Resource)
 
@@ -54,3 +59,26 @@ class SourceKind(Protocol[R]):
 
 SourceKinds = Mapping[str, SourceKind[Any]]
 """The kinds of sources by the name that `spec.sourceRef.kind` gives them."""
+
+
+class SourceUnready(TransientError):
+    """There is no such source, or it has fetched nothing yet; its change wakes who names it."""
+
+    reason = "ArtifactFailed"
+
+
+async def get_fetched(
+    wanted: Kustomization, kinds: SourceKinds, objects: Objects, policy: Policy
+) -> tuple[Resource, Artifact]:
+    """Get the source that a Kustomization names, and what that fetched last. Raises SourceUnready, ReferenceRefused."""
+    name, key = get_source_name(wanted)
+    kind = kinds[name]
+    policy.check_reference(wanted.ref, ObjectRef(kind.type_.KIND, key))
+    source = await objects.get(kind.type_, key)
+    if source is None:
+        resource = f"{kind.type_.PLURAL}.{kind.type_.KIND.group}"
+        raise SourceUnready(f'{resource} "{key.name}" not found in {key.namespace}')
+    artifact = kind.find_artifact(source)
+    if artifact is None:
+        raise SourceUnready(f"source artifact not found: {source.ref} has fetched nothing yet")
+    return source, artifact

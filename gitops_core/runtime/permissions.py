@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from gitops_core.meta import Resource
 
-Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "impersonate"]
+Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "impersonate"]
 
 READ: tuple[Verb, ...] = ("get", "list", "watch")
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitops_core.ports import Chance, Clock, Cluster, Clusters, Compute, Git
+from gitops_core.runtime.authority.bounded import AccountBound
 from gitops_core.runtime.authority.fencing import FencedCluster, FencedClusters, FencedGit
 from gitops_core.runtime.authority.leading import Leadership, LeaseSettings
 from gitops_core.runtime.authority.leave import Open
@@ -122,7 +123,7 @@ async def run(
         """Stand by, then lead, until the lease is lost or `stop` is set."""
         events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
         platform = Platform(
-            fenced,
+            fenced if policy.cross_namespace_references else AccountBound(fenced),
             FencedClusters(clusters, fence),
             FencedGit(git, fence),
             clock,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Wire
+from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Wire, parse_duration
 from gitops_core.ports import (
     Chance,
     Clock,
@@ -135,6 +135,15 @@ class Watch:
     changed: Callable[[Any, Any], bool] = is_any_change
 
 
+def find_interval(wanted: Resource) -> float | None:
+    """Return `spec.interval` in seconds; None where the kind has none, or it is no duration."""
+    text = getattr(wanted.spec, "interval", None)
+    try:
+        return parse_duration(text) if text else None
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True)
 class Controller(Generic[R]):
     """How the runtime feeds one reconciler.
@@ -149,6 +158,7 @@ class Controller(Generic[R]):
             its generation, its deletion, or its reconcile request changed.
         observed_labels: label selector of the objects that `Outcome.watch` names: only these are watched.
         acts_on: the values of fields that are acted on, by path, where a table says it and not the marker in `api`.
+        find_interval: the seconds between two looks that an object asks for; one that fails waits no longer.
     """
 
     kind: type[R]
@@ -160,6 +170,7 @@ class Controller(Generic[R]):
     significant: Callable[[R, R], bool] | None = None
     observed_labels: str = ""
     acts_on: Mapping[str, Collection[object]] = field(default_factory=dict)
+    find_interval: Callable[[R], float | None] = find_interval
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """When to look again.
 
     Outcome          requeue_after, 5 % sooner or later, so that equal intervals drift apart
-    TransientError   what the peer asked for, or 0.75 s, 1.5 s, 3 s, ... 15 min, shortened by up to a half
+    TransientError   what the peer asked for, or 0.75 s, 1.5 s, 3 s, ... 15 min, shortened by up to a half; what has an
+                     interval waits no longer than that
     StalledError     not at all: an edit wakes
     Postponed        1 to 3 s: those that wait for one thing do not come back together
     a bug            as TransientError
@@ -22,13 +23,18 @@ INTERVAL_JITTER = 0.05
 LEAST = 1.0
 
 
-def choose_delay(result: Outcome | Exception, failures: int, jitter: float) -> float | None:
+def choose_delay(
+    result: Outcome | Exception, failures: int, jitter: float, interval: float | None = None
+) -> float | None:
     """Return the seconds until the next attempt, or None to wait for a change.
 
     Args:
         failures: how many attempts failed in a row, this one included.
         jitter: from 0 to 1, drawn by the caller: objects that failed together do not retry together.
+        interval: seconds between two looks that the object asks for, None where it asks for none: who fails is looked
+            at no less often than who does well.
     """
+    last = LAST_RETRY if interval is None else max(LEAST, min(LAST_RETRY, interval))
     match result:
         case Outcome(requeue_after=None) | StalledError():
             return None
@@ -39,9 +45,9 @@ def choose_delay(result: Outcome | Exception, failures: int, jitter: float) -> f
         case TransientError(retry_after=float() | int() as delay):
             return max(LEAST, delay * (1 + INTERVAL_JITTER * jitter))  # never sooner than the peer said
         case ClusterUnavailable():
-            return compute_backoff(failures, jitter, last=LAST_CLUSTER_RETRY)
+            return compute_backoff(failures, jitter, last=min(last, LAST_CLUSTER_RETRY))
         case _:
-            return compute_backoff(failures, jitter)
+            return compute_backoff(failures, jitter, last=last)
 
 
 def compute_backoff(failures: int, jitter: float, *, first: float = FIRST_RETRY, last: float = LAST_RETRY) -> float:

@@ -14,6 +14,7 @@ import msgspec
 
 from gitops_core.errors import GitBusy, GitOpsError, Postponed, StalledError
 from gitops_core.meta import ObjectKey, parse_duration
+from gitops_core.ports import NO_CLOUDS, Clouds
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.sharing.places import Line, PlacesTaken
@@ -52,6 +53,7 @@ class ImageUpdateAutomationReconciler:
 
     platform: Platform
     proposals: PullRequests | None = None
+    clouds: Clouds = NO_CLOUDS
     _lines: WeakValueDictionary[tuple[str, str], Line] = field(default_factory=WeakValueDictionary)
     _targets: dict[ObjectKey, tuple[DeclaredTarget, ...]] = field(default_factory=dict)
     """Those that the last run of an automation planned with; the status does not tell."""
@@ -63,7 +65,7 @@ class ImageUpdateAutomationReconciler:
 
         writer = None
         try:
-            source = await open_source(self.platform, wanted)
+            source = await open_source(self.platform, wanted, self.clouds)
             review = await self._look(wanted, source)
             writer = Writer(self.platform, self._make_job(wanted, source, review))
             run = await self._run(writer)
@@ -72,7 +74,7 @@ class ImageUpdateAutomationReconciler:
         status = _keep_announced(status, writer)
         self._targets[wanted.key] = run.wish.targets
         status = self._make_status(status, source, run)
-        await self._wake(source, run)
+        await self._wake(wanted, source, run)
         notices = self._make_notices(wanted, source, run, status)
         try:
             status = msgspec.structs.replace(status, pull_request=await self._settle(wanted, review, run))
@@ -176,12 +178,12 @@ class ImageUpdateAutomationReconciler:
         text = write_push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
         return (Notice("Normal", "Succeeded", text),)
 
-    async def _wake(self, source: Source, run: Run) -> None:
+    async def _wake(self, wanted: ImageUpdateAutomation, source: Source, run: Run) -> None:
         """Ask the sources of the branch to look, when we know a newer commit than they do."""
         if run.pushed is not None:
-            await wake_sources(self.platform, source.url, source.push_branch, run.pushed.commit)
+            await wake_sources(self.platform, wanted, source, run.pushed.commit)
         elif not source.switches:
-            await wake_sources(self.platform, source.url, source.push_branch, run.observed.commit)
+            await wake_sources(self.platform, wanted, source, run.observed.commit)
 
 
 def _write_message(status: ImageUpdateAutomationStatus) -> str:

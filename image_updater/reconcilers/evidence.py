@@ -51,6 +51,7 @@ class Witness:
     kept: ImageRef | None
     strict: bool
     notices: list[Notice] = field(default_factory=list)
+    default_account: str = ""
     _access: RegistryAccess | None = None
     _keys: dict[str, tuple[PublicKey, ...]] = field(default_factory=dict)
 
@@ -65,7 +66,7 @@ class Witness:
         try:
             if self._access is None:
                 self._access = await read_registry_access(
-                    self.cluster, self.wanted, self.repository, self.logins, self.compute
+                    self.cluster, self.wanted, self.repository, self.logins, self.compute, self.default_account
                 )
             match need.what:
                 case "digest":

@@ -41,10 +41,17 @@ from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.choices import get_choice, get_filter
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.history import SeenTag
-from image_updater.errors import AccessDenied, GuardInvalid, PolicyInvalid, RepositoryNotReady, SelectorInvalid
+from image_updater.errors import (
+    AccessDenied,
+    GuardInvalid,
+    PolicyInvalid,
+    RepositoryNotReady,
+    SelectorInvalid,
+    SourceMissing,
+)
 from image_updater.ports import HealthRule, TagCatalog
 from image_updater.reconcilers.access import find_repository
-from image_updater.reconcilers.automations import get_source_key
+from image_updater.reconcilers.sources import find_source
 
 POD = Kind("", "v1", "Pod")
 RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "HelmRelease")
@@ -148,9 +155,10 @@ class UpdateGuardReconciler:
         labels = {p.metadata.name: p.metadata.labels for p in await self.platform.objects.list(ImagePolicy, namespace)}
         found = []
         for automation in await self.platform.objects.list(ImageUpdateAutomation, namespace):
-            source = await self.platform.objects.get(GitRepository, get_source_key(automation))
-            if source is None:
-                continue
+            try:
+                source = await find_source(self.platform, automation)
+            except (SourceMissing, ReferenceRefused):
+                continue  # said by the automation
             written = Written(automation, source)
             with contextlib.suppress(SelectorInvalid):  # the automation says so
                 chosen = [e for e in followed if selects(automation.spec.policy_selector, labels.get(e.policy, {}))]

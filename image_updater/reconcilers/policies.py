@@ -15,9 +15,9 @@ from datetime import datetime
 import msgspec
 
 from gitops_core.errors import GitOpsError, KindUnknown, StalledError, TransientError
-from gitops_core.meta import Condition, ObjectKey, parse_duration
+from gitops_core.meta import Condition, ObjectKey, ObjectRef, parse_duration
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Objects
-from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy, ReferenceRefused
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
@@ -151,7 +151,7 @@ class ImagePolicyReconciler:
             skip_unparsable=skips_unparsable(wanted),
             rules=rules,
             seen=await self.compute.run(len(seen), _index_by_tag, seen),
-            proven={p.policy: await self._find_proven(p.policy, wanted.metadata.namespace) for p in rules.promotions},
+            proven={p.policy: await self._find_proven(p.policy, wanted) for p in rules.promotions},
             digest=wanted.spec.digest_reflection_policy != "Never",
             facts={kept.tag: Facts(digest=kept.digest)} if kept is not None and not rules.guards else {},
         )
@@ -185,8 +185,13 @@ class ImagePolicyReconciler:
         if cause:
             raise ListShrank(cause, retry_after=parse_duration(repository.spec.interval))
 
-    async def _find_proven(self, policy: ObjectKey, namespace: str) -> tuple[Proven, ...] | str:
-        """Return what ran Healthy where `policy` decides, as its guards saw it; or why this namespace cannot see it."""
+    async def _find_proven(self, policy: ObjectKey, wanted: ImagePolicy) -> tuple[Proven, ...] | str:
+        """Return what ran Healthy where `policy` decides, as its guards saw it; or why `wanted` cannot see it."""
+        namespace = wanted.metadata.namespace
+        try:
+            self.operator.check_reference(wanted.ref, ObjectRef(ImagePolicy.KIND, policy))
+        except ReferenceRefused as error:
+            return str(error)
         guards = [guard for guard in await list_guards(self.objects, policy.namespace) if not guard.spec.suspend]
         if policy.namespace != namespace:
             labels = await read_labels(self.cluster, namespace)
@@ -219,6 +224,7 @@ class ImagePolicyReconciler:
             _find_kept(wanted, repository),
             strict=not rules.guards,
             notices=notices,
+            default_account=self.operator.default_service_account,
         )
         weight = len(request.listing.listed) * TAG_WEIGHT
         while isinstance(found := await self.compute.run(weight, decide, replace(request, facts=facts)), Need):

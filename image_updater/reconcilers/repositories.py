@@ -82,6 +82,7 @@ class ImageRepositoryReconciler:
     checkpoints: Checkpoints
     listings: Listings
     compute: Compute = IN_PLACE
+    default_account: str = ""
     newest: Recent[Asked, Listed] = field(default_factory=lambda: Recent(MOST_REMEMBERED))
     _asked: dict[ObjectKey, tuple[datetime, frozenset[Push]]] = field(default_factory=dict)
     _swept: set[str] = field(default_factory=set)
@@ -94,7 +95,9 @@ class ImageRepositoryReconciler:
     async def reconcile(self, wanted: ImageRepository) -> Outcome:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
-        access = await read_registry_access(self.cluster, wanted, repository, self.logins, self.compute)
+        access = await read_registry_access(
+            self.cluster, wanted, repository, self.logins, self.compute, self.default_account
+        )
         if not self._swept:  # what was deleted while another process led
             self._swept.add("")
             await self._forget(await self.catalog.list_repositories())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gitops_core.api import GitReference, GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef, parse_duration
-from gitops_core.ports import GitAccess, GitRef, GitRemote
+from gitops_core.ports import NO_CLOUDS, Clouds, GitAccess, GitRef, GitRemote
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.remotes.credentials import read_repository_access
 from image_updater.api import GitSpec, ImageUpdateAutomation
@@ -61,17 +61,23 @@ def get_source_key(automation: ImageUpdateAutomation) -> ObjectKey:
     return ObjectKey(reference.namespace or automation.metadata.namespace, reference.name)
 
 
-async def find_route(platform: Platform, wanted: ImageUpdateAutomation) -> Route:
-    """Return where the automation reads and pushes. Raises SourceInvalid, SourceMissing, ReferenceRefused."""
-    git = wanted.spec.git
-    if git is None:
-        raise SourceInvalid("source kind 'GitRepository' necessitates field .spec.git: invalid source configuration")
+async def find_source(platform: Platform, wanted: ImageUpdateAutomation) -> GitRepository:
+    """Return the GitRepository that an automation names. Raises SourceMissing, ReferenceRefused."""
     key = get_source_key(wanted)
     platform.policy.check_reference(wanted.ref, ObjectRef(GitRepository.KIND, key))
     repository = await platform.objects.get(GitRepository, key)
     if repository is None:
         group = GitRepository.KIND.group
         raise SourceMissing(f'failed to get source: gitrepositories.{group} "{key.name}" not found')
+    return repository
+
+
+async def find_route(platform: Platform, wanted: ImageUpdateAutomation) -> Route:
+    """Return where the automation reads and pushes. Raises SourceInvalid, SourceMissing, ReferenceRefused."""
+    git = wanted.spec.git
+    if git is None:
+        raise SourceInvalid("source kind 'GitRepository' necessitates field .spec.git: invalid source configuration")
+    repository = await find_source(platform, wanted)
     ref = make_git_ref(git.checkout.ref if git.checkout is not None else repository.spec.ref)
     branch = (git.push.branch if git.push is not None else "") or ref.branch
     if not branch:
@@ -82,13 +88,15 @@ async def find_route(platform: Platform, wanted: ImageUpdateAutomation) -> Route
     return Route(repository, git, ref, branch)
 
 
-async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Source:
+async def open_source(platform: Platform, wanted: ImageUpdateAutomation, clouds: Clouds = NO_CLOUDS) -> Source:
     """Open what is read and pushed to. Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
     route = await find_route(platform, wanted)
     spec = route.repository.spec
     own = wanted.metadata.annotations.get(WRITE_SECRET, "")
     secret = ObjectKey(wanted.metadata.namespace, own) if own else None
-    access = await read_repository_access(platform.cluster, route.repository, secret)
+    access = await read_repository_access(
+        platform.cluster, route.repository, secret, clouds, platform.policy.default_service_account
+    )
     remote = platform.git.get_remote(spec.url, access, timeout=parse_duration(spec.timeout))
     return Source(route.repository, route.git, route.ref, route.push_branch, remote, access)
 

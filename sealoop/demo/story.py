@@ -180,7 +180,8 @@ def write_summary(told: Clockwork) -> None:
     click.echo(f"""
 Look around:
   sealoop get all {local}
-  sealoop get kustomizations,gitrepositories,imagepolicies,externalsecrets {local}
+  sealoop get pods,deployments,secrets {local}
+  sealoop tree ks {local}
   git -C {told.world.folder / "git" / "quickstart.git"} log --stat
   less {told.world.folder / "sealoop.log"}""")
 

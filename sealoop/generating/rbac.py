@@ -3,6 +3,11 @@
     for the service itself                ClusterRole sealoop, and Role sealoop in the Lease's namespace
     for what it applies on users' behalf  ClusterRole sealoop-applier
 
+and with --users what Kubernetes' own roles get of our kinds, by aggregation:
+
+    view, edit, admin                     ClusterRole sealoop-view
+    edit, admin                           ClusterRole sealoop-edit: all but statuses, which are the service's word
+
 The table in a document stands between two comments; `--check` fails when it is not what would be written.
 """
 
@@ -13,12 +18,15 @@ from pathlib import Path
 
 import click
 
-from gitops_core.meta import Manifest
-from gitops_core.runtime.permissions import Permission, Verb, list_permissions
+from gitops_core.meta import Manifest, Resource
+from gitops_core.runtime.permissions import READ, Permission, Verb, list_permissions
 from sealoop.generating.tables import begin, end, insert_table, write_markdown
 
 BEGIN, END = begin("rbac"), end("rbac")
-ORDER: tuple[Verb, ...] = ("get", "list", "watch", "create", "update", "patch", "delete", "impersonate")
+ORDER: tuple[Verb, ...] = (
+    *("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "impersonate"),
+)
+WRITE: tuple[Verb, ...] = ("create", "update", "patch", "delete", "deletecollection")
 API = "rbac.authorization.k8s.io/v1"
 
 
@@ -26,9 +34,13 @@ API = "rbac.authorization.k8s.io/v1"
     epilog="""\b
 Examples:
   sealoop rbac --lease-namespace flux-system | kubectl apply --server-side -f -
+  sealoop rbac --users | kubectl apply --server-side -f -
   sealoop rbac --table docs/operations.md --check"""
 )
 @click.option("--lease-namespace", metavar="NAME", default="sealoop-system", show_default=True)
+@click.option(
+    "--users", is_flag=True, help="Print what the cluster's roles view, edit and admin get of our kinds instead."
+)
 @click.option(
     "--table",
     "document",
@@ -37,10 +49,13 @@ Examples:
     help="Write the table into this document instead.",
 )
 @click.option("--check", is_flag=True, help="With --table, write nothing; fail when it is not what would be written.")
-def rbac(lease_namespace: str, document: Path | None, check: bool) -> None:
+def rbac(lease_namespace: str, users: bool, document: Path | None, check: bool) -> None:
     """Print the roles that the service needs: bind them to its service account."""
     from sealoop.wiring import COMPONENTS, KINDS
 
+    if users:
+        click.echo(_print(make_user_roles(KINDS)), nl=False)
+        return
     needed = [*list_permissions(KINDS), *(p for component in COMPONENTS for p in component.permissions)]
     applied = [p for component in COMPONENTS for p in component.applies]
     if document is None:
@@ -64,6 +79,26 @@ def make_roles(needed: Iterable[Permission], applied: Iterable[Permission], leas
             "Role", {"name": "sealoop", "namespace": lease_namespace}, (g for g in grants if g.place == "lease")
         ),
         _make_role("ClusterRole", {"name": "sealoop-applier"}, merge(applied)),
+    ]
+
+
+def make_user_roles(kinds: Iterable[type[Resource]]) -> list[Manifest]:
+    """Make the roles that the API server adds to its own: who may edit a namespace may edit our kinds there."""
+    kinds = tuple(kinds)
+    granted: tuple[tuple[str, tuple[Verb, ...], tuple[str, ...]], ...] = (
+        ("view", READ, ("view", "edit", "admin")),
+        ("edit", WRITE, ("edit", "admin")),
+    )
+    return [
+        _make_role(
+            "ClusterRole",
+            {
+                "name": f"sealoop-{name}",
+                "labels": {f"rbac.authorization.k8s.io/aggregate-to-{to}": "true" for to in added},
+            },
+            (Permission(kind.KIND.group, kind.PLURAL, verbs, "") for kind in kinds),
+        )
+        for name, verbs, added in granted
     ]
 
 

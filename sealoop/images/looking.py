@@ -1,35 +1,18 @@
-"""What the reconcilers would see and decide, with nothing written: the platform of the commands that only look.
-
-Objects are read from the API server as they are asked for. Writes are refused by the same fence that keeps a process
-from writing that does not lead.
-"""
+"""What the image updater would see and decide, with nothing written."""
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from prometheus_client import CollectorRegistry
-
-from gitops_core.adapters.kubernetes import KubernetesClusters
-from gitops_core.errors import RegistryError, StalledError
-from gitops_core.meta import ObjectKey, Resource
+from gitops_core.errors import RegistryError
+from gitops_core.meta import ObjectKey
 from gitops_core.oci.references import Repository
 from gitops_core.ports import Cluster
-from gitops_core.runtime.authority.fencing import FencedCluster, FencedClusters, FencedGit
-from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.loop.statuses import StatusWriter
-from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.remotes.registries import read_registry_access
-from gitops_core.runtime.sharing.computing import IN_PLACE
-from gitops_core.runtime.watching.informers import Informers, WatchedObjects
 from image_updater.api import ImagePolicy, ImageRepository
 from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.registry.references import parse_repository
@@ -38,33 +21,8 @@ from image_updater.domain.tags.listings import Listings
 from image_updater.errors import RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
 from image_updater.reconcilers.checkpoints import Checkpoints
-from sealoop.serving.service import open_git_mirrors, open_ports
+from sealoop.serving.looking import open_platform
 from sealoop.wiring import Ports
-
-
-class Looked(StalledError):
-    """A command that only looks tried to write: a bug."""
-
-
-class Closed:
-    """The fence of who may not write."""
-
-    def check(self) -> None:
-        raise Looked("this command only looks: nothing is written")
-
-
-class Silent:
-    """Implements gitops_core.ports.Events: nobody is told of a look."""
-
-    def emit(
-        self,
-        about: Resource,
-        type_: Literal["Normal", "Warning"],
-        reason: str,
-        message: str,
-        metadata: Mapping[str, str],
-    ) -> None:
-        return
 
 
 @dataclass(frozen=True)
@@ -114,7 +72,13 @@ class Look:
         checkpoints = Checkpoints(cluster, self.platform.objects, self.platform.clock, catalog)
         tags: tuple[str, ...] = ()
         try:
-            access = await read_registry_access(cluster, wanted, repository, self.ports.logins)
+            access = await read_registry_access(
+                cluster,
+                wanted,
+                repository,
+                self.ports.logins,
+                default_account=self.platform.policy.default_service_account,
+            )
             tags = await self.ports.registry.list_tags(repository, access)
         except RegistryError as error:
             trouble = f"the registry does not list {repository} ({error})"
@@ -131,22 +95,5 @@ class Look:
 @asynccontextmanager
 async def open_look(cluster: Cluster) -> AsyncIterator[Look]:
     """Yield a Look, whose memory is gone at the end."""
-    clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
-    async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-look-")))
-        git = open_git_mirrors(folder, Policy(file_remotes=True))
-        stack.push_async_callback(git.close)
-        ports = await open_ports(folder, clock, stack)
-        fenced, informers = FencedCluster(cluster, Closed()), Informers(cluster, clock, chance, metrics)
-        platform = Platform(
-            fenced,
-            FencedClusters(KubernetesClusters(cluster, IN_PLACE), Closed()),
-            FencedGit(git, Closed()),
-            clock,
-            chance,
-            Silent(),
-            StatusWriter(fenced, informers.show_written),
-            WatchedObjects(informers, cluster),
-            metrics,
-        )
+    async with open_platform(cluster, Policy(file_remotes=True)) as (platform, ports):
         yield Look(platform, ports)

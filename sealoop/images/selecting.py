@@ -15,10 +15,9 @@ import click
 
 from gitops_core.api import GitRepository
 from gitops_core.errors import GitOpsError, KindUnknown
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
+from gitops_core.meta import SERVICE_ACCOUNT, Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster, Query
 from gitops_core.runtime.remotes.credentials import SECRET
-from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT
 from gitops_core.runtime.watching.informers import list_live_manifests
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.reconcilers.checkpoints import CONFIG_MAP, make_checkpoint_key

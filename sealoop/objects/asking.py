@@ -22,7 +22,7 @@ from gitops_core.errors import GitOpsError, NotFound
 from gitops_core.meta import Manifest, ObjectRef, Resource
 from gitops_core.ports import Cluster, Query
 from sealoop.objects.kinds import Asked, explain, find_asked, parse_ref, write_name
-from sealoop.objects.reading import SOURCES, find_condition, find_source
+from sealoop.objects.reading import find_condition, find_source, find_source_name
 from sealoop.objects.showing import follow_changes, list_all
 from sealoop.terminals import make_visible
 
@@ -147,13 +147,10 @@ async def _get(cluster: Cluster, ref: ObjectRef) -> Manifest:
 
 async def _find_source(cluster: Cluster, live: Manifest) -> ObjectRef:
     """Find what an object is made from, as its spec names it. Raises Refused: it names nothing."""
-    spec = live.get("spec") or {}
-    policy, source = spec.get("imageRepositoryRef"), spec.get("sourceRef")
-    named: Mapping[str, Any] | None = {"kind": "ImageRepository", **policy} if policy else source
     ref = ObjectRef.of(live)
-    if not named or not named.get("kind") or not named.get("name"):
+    if (source := find_source_name(live)) is None:
         raise Refused(f"{ref} is made from no other object: leave out --with-source")
-    group = ref.kind.group if policy else SOURCES
+    group, named = source
     if (found := await find_source(cluster, named, ref.key.namespace, group)) is None:
         raise Refused(f"{ref} is made from a {named['kind']}, which the cluster does not serve")
     return found

@@ -107,11 +107,12 @@ def apply(
 
 @click.command(
     epilog="""\b
-KIND is any name of a kind, several with commas between them, or a category:
-  ks, kustomizations, kustomization.kustomize.toolkit.fluxcd.io, ks,gitrepo, all
+KIND is any name of a kind, several with commas between them, a category, or all for every kind of Sealoop's:
+  ks, kustomizations, kustomization.kustomize.toolkit.fluxcd.io, ks,gitrepo, fluxcd-sources, all
 \b
 Examples:
-  sealoop get all --local ./state
+  sealoop get all -A
+  sealoop get all -A --status-selector ready=false
   sealoop get ks/app -o yaml
   sealoop get deployments -A -l app=web -w
   sealoop get events"""
@@ -129,6 +130,13 @@ Examples:
     type=click.Choice(["wide", "yaml", "json", "name"]),
     help="Print in this format. Default: a table.",
 )
+@click.option(
+    "--status-selector",
+    "status",
+    metavar="CONDITION=STATUS",
+    default="",
+    help="Show only objects with this condition: ready=false, healthy=unknown.",
+)
 @click.option("-w", "--watch", is_flag=True, help="Go on and show what changes.")
 @click.option("--ignore-not-found", is_flag=True, help="Succeed when a named object is not there.")
 @click.option("--show-managed-fields", is_flag=True, help="With yaml and json, show who owns which field.")
@@ -139,6 +147,7 @@ def get(
     all_namespaces: bool,
     selector: str,
     output: str | None,
+    status: str,
     watch: bool,
     ignore_not_found: bool,
     show_managed_fields: bool,
@@ -147,6 +156,7 @@ def get(
 
     A table has the columns of kubectl's; a Secret's shows how many values it holds, never the values.
     """
+    chosen = _parse_status(status)
 
     async def work() -> int:
         from sealoop.objects.showing import Showing, show
@@ -160,10 +170,18 @@ def get(
                 watch=watch,
                 ignore_not_found=ignore_not_found,
                 managed_fields=show_managed_fields,
+                status=chosen,
             )
             return await show(cluster, words, how)
 
     run(work())
+
+
+def _parse_status(text: str) -> tuple[str, str] | None:
+    type_, equals, status = text.partition("=")
+    if text and not (type_ and equals and status):
+        raise click.BadParameter(f"{text!r} is not CONDITION=STATUS, as ready=false", param_hint="--status-selector")
+    return (type_, status) if text else None
 
 
 @click.command(

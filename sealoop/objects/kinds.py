@@ -2,7 +2,8 @@
 
 ks  kustomizations  Kustomization  kustomizations.kustomize.toolkit.fluxcd.io  ->  one kind
 flux-system/...                                                                ->  KIND/NAME
-all  flux                                                                      ->  every kind of that category
+all                                                                            ->  every kind of ours
+fluxcd                                                                         ->  every kind of that category
 deployment.apps/web                                                            <-  one object
 """
 
@@ -23,6 +24,9 @@ CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 
 INSTALL = "sealoop crds - | kubectl apply --server-side -f -"
 """The command that makes a cluster know our kinds."""
+
+ALL = "all"
+"""What all of our kinds are called together."""
 
 _INSTALL = f"install it: {INSTALL}, or on an embedded cluster: sealoop run --local DIR"
 
@@ -67,11 +71,14 @@ async def find_asked(cluster: Cluster, words: Sequence[str]) -> list[Asked]:
 def matches(served: Sequence[ApiResource], word: str) -> list[ApiResource]:
     """Return the kinds that a person calls `word`. Core kinds win over others of the same name, as with kubectl.
 
-    A word is a plural, a kind or a short name, each also with `.group` or `.version.group`; or it is a category.
+    A word is a plural, a kind or a short name, each also with `.group` or `.version.group`; or it is a category, or
+    `all` of our kinds, as far as they are served.
 
     Raises:
         ClickException: no kind is called that.
     """
+    if word.lower() == ALL:
+        return _list_ours(served)
     name, _, rest = word.lower().partition(".")
     found = [s for s in served if name in {s.plural, s.kind.kind.lower(), *s.short_names} and _fits(s.kind, rest)]
     if found:
@@ -79,6 +86,17 @@ def matches(served: Sequence[ApiResource], word: str) -> list[ApiResource]:
     if grouped := [s for s in served if word in s.categories]:
         return grouped
     raise click.ClickException(f"the cluster has no kind called {word!r}{_explain_install(name)}")
+
+
+def _list_ours(served: Sequence[ApiResource]) -> list[ApiResource]:
+    """List our kinds, sources before what is made from them. Raises ClickException: none of them is served."""
+    from sealoop.wiring import KINDS  # takes a second to import
+
+    by_name = {(one.kind.group, one.kind.kind): one for one in served}
+    found = [by_name[name] for kind in KINDS if (name := (kind.KIND.group, kind.KIND.kind)) in by_name]
+    if not found:
+        raise click.ClickException(f"the cluster has none of Sealoop's kinds; {_INSTALL}")
+    return found
 
 
 def _fits(kind: Kind, rest: str) -> bool:

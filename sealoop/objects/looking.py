@@ -1,4 +1,7 @@
-"""`sealoop plan`, `tree` and `trace`: only the words of the command line; previewing.py and tracing.py do it."""
+"""`sealoop plan`, `tree`, `trace` and `events`: only the words of the command line.
+
+What they do is in previewing.py, tracing.py and events.py.
+"""
 
 from __future__ import annotations
 
@@ -103,3 +106,59 @@ def trace(connection: Connection, words: Sequence[str], namespace: str | None, o
             return await show_traces(cluster, words, namespace or usual, as_json=output == "json")
 
     run(work())
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sealoop events -A --types Warning
+  sealoop events ks/app gitrepo/fleet
+  sealoop events --for ks/app --watch"""
+)
+@connection_options
+@click.argument("words", nargs=-1, metavar="[KIND [NAME...] | KIND/NAME...]")
+@click.option(
+    "--for",
+    "whole",
+    multiple=True,
+    metavar="KIND/NAME",
+    help="Show those of this object, of its source, of what it applied, and of what came of that, down to the Pods.",
+)
+@_namespace
+@click.option("-A", "--all-namespaces", is_flag=True, help="Show those of all namespaces.")
+@click.option("--types", metavar="TYPE,...", default="", help="Show only Normal ones, or Warning.")
+@click.option("-w", "--watch", is_flag=True, help="Go on and show what comes.")
+@click.option("-o", "--output", type=click.Choice(["yaml", "json"]), help="Print in this format. Default: a table.")
+def events(
+    connection: Connection,
+    words: Sequence[str],
+    whole: Sequence[str],
+    namespace: str | None,
+    all_namespaces: bool,
+    types: str,
+    watch: bool,
+    output: str | None,
+) -> None:
+    """Show Events, the newest last: of all objects of Sealoop's kinds, or of those that are named.
+
+    Kubernetes keeps an Event for an hour. Those of objects of any kind: sealoop get events.
+    """
+    chosen = _parse_types(types)
+    if wrong := [one for one in whole if "/" not in one]:
+        raise click.UsageError(f"--for takes one object, as {wrong[0]}/NAME")
+
+    async def work() -> int:
+        from sealoop.objects.events import Asking, show_events
+
+        async with opened(connection) as (cluster, usual):
+            how = Asking(namespace or usual, all_namespaces, chosen, output or "", watch)
+            return await show_events(cluster, words, whole, how)
+
+    run(work())
+
+
+def _parse_types(text: str) -> frozenset[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if wrong := [name for name in names if name.capitalize() not in ("Normal", "Warning")]:
+        raise click.BadParameter(f"{wrong[0]!r} is none: Normal, Warning", param_hint="--types")
+    return frozenset(map(str.capitalize, names))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
 from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import Kustomization
 from gitops_core.commands.plan import SYMBOLS, Planned, plan
 from gitops_core.errors import NotFound
 from gitops_core.meta import FixedTree, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster
+from gitops_core.reconcilers.building import Builder
+from gitops_core.reconcilers.decrypting import Decrypter
 from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import read_manifest
 from sealoop.checkouts import list_files, read_file
@@ -34,12 +37,14 @@ async def preview(
     """Print the plan; returns how many objects would change. Raises ClickException, GitOpsError."""
     wanted = await _find_wanted(cluster, words, file, namespace)
     files, ignore = read_checkout(Path(checkout)), await _find_ignore(cluster, wanted)
-    planned = await plan(wanted, files, cluster, Kustomize(), SystemClock(), ignore)
+    renderer = Kustomize()
+    builder = Builder(renderer, Decrypter(cluster, renderer, Sops()))
+    planned = await plan(wanted, files, cluster, builder, SystemClock(), ignore)
     match form:
         case "json":
-            click.echo(json.dumps([_make_json(one) for one in planned], indent=2))
+            click.echo(json.dumps([make_json(one) for one in planned], indent=2))
         case "markdown":
-            click.echo("\n".join(write_markdown(wanted, planned)))
+            click.echo("\n".join(write_markdown(str(wanted.ref), planned)))
         case _:
             click.echo("\n".join(map(make_visible, write_text(planned))))
     return sum(one.is_change for one in planned)
@@ -98,19 +103,27 @@ def read_checkout(folder: Path) -> FixedTree:
     return FixedTree("checkout", files)
 
 
-def write_text(planned: Sequence[Planned]) -> Iterator[str]:
-    """Write what would change, a line for each object and each of its fields, and a sum."""
+def write_text(planned: Sequence[Planned], drift: Container[ObjectRef] = ()) -> Iterator[str]:
+    """Write what would change, a line for each object and each of its fields, and a sum.
+
+    Args:
+        drift: the objects that are not as they were applied.
+    """
     for one in planned:
         if one.is_change:
-            yield f"{SYMBOLS[one.change]} {one.ref} {one.change}"
+            yield f"{SYMBOLS[one.change]} {_write_change(one, drift)}"
             yield from (f"    {difference}" for difference in one.differences)
     yield _write_sum(planned)
 
 
-def write_markdown(wanted: Kustomization, planned: Sequence[Planned]) -> Iterator[str]:
-    """Write the same for a comment on a pull request."""
-    yield f"### {wanted.ref}"
+def write_markdown(
+    title: str, planned: Sequence[Planned], drift: Container[ObjectRef] = (), about: Sequence[str] = ()
+) -> Iterator[str]:
+    """Write the same for a comment on a pull request, with what else is to be known about it."""
+    yield f"### {title}"
     yield ""
+    for line in about:
+        yield from (f"    {line}", "")  # code, whatever it quotes
     yield _write_sum(planned)
     changes = [one for one in planned if one.is_change]
     if changes:
@@ -118,9 +131,13 @@ def write_markdown(wanted: Kustomization, planned: Sequence[Planned]) -> Iterato
         yield "```diff"
         for one in changes:
             symbol = SYMBOLS[one.change]
-            yield f"{symbol if symbol in '+-' else '!'} {_fence(f'{one.ref} {one.change}')}"
+            yield f"{symbol if symbol in '+-' else '!'} {_fence(_write_change(one, drift))}"
             yield from (f"    {_fence(str(difference))}" for difference in one.differences)
         yield "```"
+
+
+def _write_change(one: Planned, drift: Container[ObjectRef]) -> str:
+    return f"{one.ref} {one.change}{' (drift)' if one.ref in drift else ''}"
 
 
 def _fence(text: str) -> str:
@@ -135,6 +152,6 @@ def _write_sum(planned: Sequence[Planned]) -> str:
     return f"Plan: {', '.join(parts) or 'nothing to do'}, {rest} unchanged."
 
 
-def _make_json(one: Planned) -> Mapping[str, object]:
+def make_json(one: Planned) -> Mapping[str, object]:
     fields = [difference._asdict() for difference in one.differences]
     return {"object": str(one.ref), "change": one.change, "fields": fields}

@@ -243,7 +243,15 @@ def _get_last_seen(event: Manifest) -> str:
     return next((str(found[0]) for path in moments if (found := find_at(event, path)) and found[0]), "")
 
 
-def _write_concerned(event: Manifest, _: datetime) -> str:
+def write_last_seen(event: Manifest, now: datetime) -> str:
+    """Write when an Event was seen last, and how often: `2m (x5 over 10m)`. Source: kubectl events, getInterval."""
+    seen = write_age(_get_last_seen(event), now)
+    count = next((n for path in (".series.count", ".count") for n in find_at(event, path) if isinstance(n, int)), 1)
+    first = next((str(at) for path in (".firstTimestamp", ".eventTime") for at in find_at(event, path) if at), "")
+    return f"{seen} (x{count} over {write_age(first, now)})" if count > 1 else seen
+
+
+def write_concerned(event: Manifest, _: datetime) -> str:
     kind, name = find_at(event, ".involvedObject.kind"), find_at(event, ".involvedObject.name")
     return f"{str(kind[0]).lower() if kind else ''}/{name[0] if name else ''}"
 
@@ -284,7 +292,7 @@ BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
         Column("LAST SEEN", 0, lambda event, now: write_age(_get_last_seen(event), now)),
         Column("TYPE", 0, make_cell(".type")),
         Column("REASON", 0, make_cell(".reason")),
-        Column("OBJECT", 0, _write_concerned),
+        Column("OBJECT", 0, write_concerned),
         Column("COUNT", 1, make_cell(".count")),
         Column("MESSAGE", 0, make_cell(".message")),
     ),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitops_core.domain.sync.inventory import parse_id
-from gitops_core.meta import Manifest, ObjectKey, ObjectRef
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster
 
 SOURCES = "source.toolkit.fluxcd.io"
@@ -27,6 +27,21 @@ def list_inventory(kustomization: Manifest) -> list[ObjectRef]:
         except (KeyError, ValueError):
             continue
     return found
+
+
+def find_source_name(live: Manifest) -> tuple[str, Mapping[str, Any]] | None:
+    """Find what an object is made from, as its spec names it: the group of its kind, and kind, name, namespace."""
+    spec = live.get("spec") or {}
+    policy, source = spec.get("imageRepositoryRef"), spec.get("sourceRef")
+    named: Mapping[str, Any] | None = {"kind": "ImageRepository", **policy} if policy else source
+    if not named or not named.get("kind") or not named.get("name"):
+        return None
+    return Kind.of_manifest(live).group if policy else SOURCES, named
+
+
+def is_elsewhere(kustomization: Manifest) -> bool:
+    """Tell whether a Kustomization is applied to another cluster: objects of the same names here are not its own."""
+    return bool((kustomization.get("spec") or {}).get("kubeConfig"))
 
 
 async def find_source(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +25,7 @@ class Showing:
 
     Attributes:
         output: wide, yaml, json or name; "" for a table.
+        status: a condition and the status that it has, as ("ready", "false"); None for all objects.
     """
 
     namespace: str
@@ -34,6 +35,16 @@ class Showing:
     watch: bool = False
     ignore_not_found: bool = False
     managed_fields: bool = False
+    status: tuple[str, str] | None = None
+
+    def fits(self, live: Manifest) -> bool:
+        """Tell whether an object has the status. One that says nothing of a condition does not know it."""
+        if self.status is None:
+            return True
+        type_, wanted = self.status
+        found = (one for one in printing.find_at(live, ".status.conditions[*]") if isinstance(one, Mapping))
+        told = [str(one.get("status")) for one in found if str(one.get("type")).lower() == type_.lower()]
+        return (told[-1] if told else "Unknown").lower() == wanted.lower()
 
 
 async def show(cluster: Cluster, words: Sequence[str], how: Showing) -> int:
@@ -47,9 +58,8 @@ async def show(cluster: Cluster, words: Sequence[str], how: Showing) -> int:
     check(how, named, len(asked))
     found: list[tuple[Asked, list[Manifest]]] = []
     failures = 0
-    version = ""
-    for one in asked:
-        manifests, errors, version = await _find(cluster, one, how)
+    answers = await asyncio.gather(*(_find(cluster, one, how) for one in asked))
+    for one, (manifests, errors, _) in zip(asked, answers, strict=True):
         found.append((one, manifests))
         told = [error for error in errors if not (how.ignore_not_found and isinstance(error, NotFound))]
         failures += len(told)
@@ -59,7 +69,7 @@ async def show(cluster: Cluster, words: Sequence[str], how: Showing) -> int:
         return failures
     display = Display(how, several=len(asked) > 1)
     if how.watch:
-        for one, manifests in found:
+        for (one, manifests), (_, _, version) in zip(found, answers, strict=True):
             await _follow(cluster, one, manifests, version, display, how)
     elif how.output in ("yaml", "json"):
         display.print_document([m for _, manifests in found for m in manifests], single=named == 1)
@@ -73,6 +83,8 @@ def check(how: Showing, named: int, kinds: int) -> None:
         raise click.UsageError("an object cannot be named across all namespaces: leave out its name, or -A")
     if named and how.selector:
         raise click.UsageError("a label selector chooses objects: leave out their names, or -l")
+    if named and how.status is not None:
+        raise click.UsageError("a status chooses objects: leave out their names, or --status-selector")
     if how.watch and (kinds > 1 or named > 1):
         raise click.UsageError("-w watches one kind, all its objects or one of them")
 
@@ -93,7 +105,7 @@ async def _find(cluster: Cluster, asked: Asked, how: Showing) -> tuple[list[Mani
                 raise
             return [], [error], ""
         missing = [NotFound(parse_ref(served, query.namespace, name)) for name in names if not found]
-        return printing.sort_for_reading(served.kind, found), [*missing], version
+        return printing.sort_for_reading(served.kind, filter(how.fits, found)), [*missing], version
     live: list[Manifest] = []
     errors: list[ClusterError] = []
     for name in names:
@@ -157,15 +169,19 @@ async def _follow(
         await display.begin(cluster, asked.served)
     display.print_changes(manifests)
     async for manifest in follow_changes(cluster, query, manifests, version):
-        display.print_changes([manifest])
+        if how.fits(manifest):
+            display.print_changes([manifest])
 
 
 async def follow_changes(
-    cluster: Cluster, query: Query, shown: Sequence[Manifest], version: str
+    cluster: Cluster, query: Query, shown: Sequence[Manifest], version: str, *, deletions: bool = True
 ) -> AsyncIterator[Manifest]:
     """Follow every object that changes, as it is then (as it was last, when it is deleted).
 
     A watch that ends goes on; one that is too far behind lists again, and yields what is not as `shown`.
+
+    Args:
+        deletions: yield what is deleted, too.
     """
     known = {_get_key(m): m["metadata"]["resourceVersion"] for m in shown}
     failures = 0
@@ -181,7 +197,8 @@ async def follow_changes(
                 version, failures = event.resource_version or version, 0
                 if event.object is not None and not isinstance(event.object, Unreadable):
                     known[_get_key(event.object)] = event.object["metadata"]["resourceVersion"]
-                    yield event.object
+                    if deletions or event.type != "DELETED":
+                        yield event.object
         except Expired:
             version = ""
         except ClusterUnavailable as error:

@@ -23,7 +23,7 @@ from gitops_core.errors import ClusterError, Forbidden, KindUnknown, NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Query
 from sealoop.objects.kinds import find_asked, parse_ref
-from sealoop.objects.reading import SOURCES, find_condition, find_source, list_inventory
+from sealoop.objects.reading import SOURCES, find_condition, find_source, is_elsewhere, list_inventory
 from sealoop.objects.showing import list_all
 from sealoop.terminals import make_visible
 
@@ -108,6 +108,9 @@ async def _grow(cluster: Cluster, ref: ObjectRef, slots: asyncio.Semaphore, abov
     if live is None:
         raise NotFound(ref)
     node = _judge(ref, live)
+    if is_elsewhere(live):
+        node.message = "; ".join(filter(None, (node.message, "its objects are in another cluster (spec.kubeConfig)")))
+        return node
     within = above | {ref.key}
 
     async def grow_one(one: ObjectRef) -> Node:

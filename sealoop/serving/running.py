@@ -68,6 +68,11 @@ kill -9 does no harm either: the next process goes on."""
     help="Objects may not name sources, repositories and what a webhook wakes in other namespaces.",
 )
 @click.option(
+    "--no-remote-bases/--remote-bases",
+    default=True,
+    help="Folders hold all that is built from them: that is always so, and said as Flux says it.",
+)
+@click.option(
     "--require-read-only-git",
     is_flag=True,
     help="A GitRepository whose remote would take a push is refused: its credential is to be read-only.",
@@ -81,7 +86,8 @@ kill -9 does no harm either: the next process goes on."""
 @click.option(
     "--default-service-account",
     metavar="NAME",
-    help="With whose rights, in its own namespace, a Kustomization is applied that names no service account.",
+    help="With whose rights, in its own namespace, a Kustomization is applied that names no service account; as whom"
+    " clouds and other clusters are asked for what names none.",
 )
 @click.option(
     "--plain-secrets",
@@ -140,6 +146,7 @@ def run(
     watch_namespace: str,
     watch_label_selector: str,
     no_cross_namespace_refs: bool,
+    no_remote_bases: bool,
     require_read_only_git: bool,
     strict_substitutions: bool,
     default_service_account: str | None,
@@ -160,6 +167,8 @@ def run(
         shard = Shard.parse(watch_namespace, watch_label_selector)
     except ValueError as error:
         raise click.UsageError(f"--watch-namespace, --watch-label-selector: {error}") from error
+    if not no_remote_bases:
+        raise click.UsageError("--remote-bases: bases of other repositories are never built; copy them into this one")
     if default_service_account is not None:
         from gitops_core.domain.sync.targets import is_account_name
 

@@ -13,13 +13,13 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.clouds.identities import SdkClouds
 from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.git.reading import Limits as GitLimits
@@ -175,7 +175,9 @@ async def open_ports(
     artifacts = RegistryArtifacts(registry)
     stack.push_async_callback(artifacts.close)
     buckets = await stack.enter_async_context(S3Buckets(os.environ, compute))
-    logins = SdkLogins()
+    clouds = SdkClouds(os.environ)
+    stack.push_async_callback(clouds.close)
+    logins = SdkLogins(clouds)
     stack.push_async_callback(logins.close)
     forges = await stack.enter_async_context(HttpForges(os.environ))
     limits = BuildLimits(policy.build_seconds, policy.build_memory, policy.build_output)
@@ -191,6 +193,7 @@ async def open_ports(
         forges=forges,
         artifacts=artifacts,
         buckets=buckets,
+        clouds=clouds,
     )
 
 
@@ -198,7 +201,7 @@ def prepare_for_builds() -> None:
     """Say what keeps builds from all but their own files, and remove what a killed service left of its builds."""
     by = Confinement.of_this_machine()
     log.log(logging.INFO if by.is_complete else logging.WARNING, "builds are confined", extra={"by": by.described})
-    remove_stale_folders(time.time())
+    remove_stale_folders()
 
 
 async def end(task: asyncio.Task[None]) -> None:

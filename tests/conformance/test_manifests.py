@@ -170,9 +170,9 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
             sourceRef=SOURCE,
             interval="1h",
             prune=True,
-            decryption={"provider": "sops"},
+            decryption={"provider": "sops", "serviceAccountName": "kms"},
         ),
-        "spec.decryption",
+        "spec.decryption.serviceAccountName",
     ),
 ]
 

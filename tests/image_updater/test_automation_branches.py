@@ -15,6 +15,7 @@ from gitops_core.adapters.git.objects import edit_tree, make_object
 from gitops_core.api import GitRepository
 from gitops_core.errors import GitError
 from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
 from image_updater.domain.tags.scans import REQUESTED_AT
 from image_updater.reconcilers.sources import tracks
@@ -335,6 +336,34 @@ async def test_every_source_of_the_branch_is_woken_by_a_push() -> None:
         head = (await world.repository.log())[0]
 
     assert found == {"same": head, "fleet": head, "another": None, "tag": None, "asleep": None}
+
+
+@pytest.mark.parametrize(
+    ("operator", "proxy"),
+    [(Policy(cross_namespace_references=False), False), (DEFAULT_POLICY, True)],
+    ids=["references stay within", "a proxy may make commits up"],
+)
+@in_virtual_time
+async def test_a_push_wakes_no_stranger(operator: Policy, proxy: bool) -> None:
+    world = World()
+    async with world.running(operator=operator):
+        await world.namespace("prod", {})
+        by_proxy = {"proxySecretRef": {"name": "proxy"}} if proxy else {}
+        metadata, address = {"name": "proxy", "namespace": "default"}, {"address": "socks5://proxy:1080"}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": address}
+        await world.cluster.apply(secret, field_manager="test")
+        for name, namespace in (("near", "default"), ("stranger", "prod")):
+            await world.put(GitRepository, name, namespace=namespace, url=URL, interval="10m", ref={"branch": "main"})
+        await world.source("own", **by_proxy)
+        await begun(world, sourceRef={"kind": "GitRepository", "name": "own"})
+        await world.clock.sleep(1)
+        found = {}
+        for namespace, name in (("prod", "stranger"), ("default", "near"), ("default", "own")):
+            manifest = await world.get(GitRepository, name, namespace)
+            found[name] = manifest["metadata"].get("annotations", {}).get(REQUESTED_AT)
+        head = (await world.repository.log())[0]
+
+    assert found == {"stranger": None, "near": head, "own": head}
 
 
 @pytest.mark.parametrize(

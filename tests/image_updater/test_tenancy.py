@@ -11,6 +11,7 @@ from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from tests.image_updater.test_credentials_mended import make_pull_secret
+from tests.image_updater.test_guarded_policies import OPENED, run_on_stage, two_namespaces
 from tests.image_updater.test_guards import guarded, patch_status
 from tests.image_updater.test_pullrequests import Asking
 from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, is_ready
@@ -123,3 +124,46 @@ async def test_a_guard_tells_no_digest_of_a_repository_that_does_not_let_it_in(
         deployer.cancel()
 
     assert (digest in str(guard["status"])) == is_told
+
+
+@in_virtual_time
+async def test_nothing_is_promoted_from_another_namespace_though_a_guard_there_opens_itself() -> None:
+    world = World()
+    async with world.running(operator=STRICT):
+        await two_namespaces(world)
+        await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
+        await run_on_stage(world, "1.0.0")
+        await world.clock.sleep(2 * 3600)
+        waiting = await world.until(ImagePolicy, "app", has_failed)
+
+    (ready,) = [c for c in conditions(waiting) if c["type"] == "Ready"]
+    assert (
+        f"1.0.0 is not promoted: ImagePolicy/default/app may not name ImagePolicy/stage/app: {WHY}" in ready["message"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("operator", "is_told"), [(DEFAULT_POLICY, True), (STRICT, False)], ids=["allowed", "forbidden"]
+)
+@in_virtual_time
+async def test_a_guard_does_not_look_at_workloads_by_way_of_another_namespaces_source(
+    operator: Policy, is_told: bool
+) -> None:
+    world = World()
+    async with world.running(operator=operator):
+        for namespace in ("default", "spy"):
+            await world.namespace(namespace, {})
+        deployer = await guarded(world)
+        await world.put(ImageRepository, "app", namespace="spy", image=IMAGE, interval="1m")
+        reference, policy = {"name": "app"}, {"semver": {"range": "*"}}
+        await world.put(ImagePolicy, "app", namespace="spy", imageRepositoryRef=reference, policy=policy)
+        git = {"commit": {"author": {"name": "bot", "email": "bot@example.com"}}}
+        theirs = {"kind": "GitRepository", "name": "fleet", "namespace": "default"}
+        spec = {"sourceRef": theirs, "interval": "5m", "git": git, "update": {"path": "./app"}}
+        await world.put(ImageUpdateAutomation, "app", namespace="spy", **spec)
+        await world.put(UpdateGuard, "app", namespace="spy", rollback={"within": "1h"})
+        await world.clock.sleep(120)
+        guard = await world.get(UpdateGuard, "app", "spy")
+        deployer.cancel()
+
+    assert bool(guard["status"].get("proven")) == is_told

@@ -58,13 +58,19 @@ def printed_roles(namespace: str) -> list[dict[str, Any]]:
 
 def grant(around: Surroundings, roles: list[dict[str, Any]]) -> Path:
     """Give a service account the roles, the applier's on APPLIED alone. Returns its kubeconfig."""
+    for role in roles:
+        if role["metadata"]["name"] == "sealoop-applier":
+            (rule,) = role["rules"]
+            role["rules"] = [rule | {"apiGroups": [APPLIED[0]], "resources": [APPLIED[1]]}]
+    return bind(around, roles)
+
+
+def bind(around: Surroundings, roles: list[dict[str, Any]]) -> Path:
+    """Give a service account the roles as they are. Returns its kubeconfig."""
     token = around.plane.service_account(around.namespace, "sealoop")
     subject = {"kind": "ServiceAccount", "name": "sealoop", "namespace": around.namespace}
     for role in roles:
         kind, metadata = role["kind"], role["metadata"]
-        if metadata["name"] == "sealoop-applier":
-            (rule,) = role["rules"]
-            role["rules"] = [rule | {"apiGroups": [APPLIED[0]], "resources": [APPLIED[1]]}]
         reference = {"apiGroup": API, "kind": kind, "name": metadata["name"]}
         binding = {
             "apiVersion": role["apiVersion"],
@@ -101,6 +107,12 @@ def sources(artifact: str) -> list[dict[str, Any]]:
     ]
 
 
+def describe_far_cluster() -> dict[str, Any]:
+    """Describe a cluster that is not there: who applies to it gets a token first."""
+    data = {"provider": "generic", "address": "https://127.0.0.1:1", "serviceAccountName": "deployer"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "far"}, "data": data}
+
+
 def gitops(around: Surroundings, url: str, image: str) -> list[dict[str, Any]]:
     source = {"kind": "GitRepository", "name": "app"}
     folder = {"sourceRef": source, "path": "./app", "targetNamespace": around.namespace, "prune": True}
@@ -114,6 +126,10 @@ def gitops(around: Surroundings, url: str, image: str) -> list[dict[str, Any]]:
             "source", "GitRepository", "app", url=url, interval="1h", ref={"branch": "main"}, secretRef={"name": "git"}
         ),
         flux("kustomize", "Kustomization", "app", interval="1h", **folder),
+        describe_far_cluster(),
+        flux(
+            "kustomize", "Kustomization", "far", interval="1h", kubeConfig={"configMapRef": {"name": "far"}}, **folder
+        ),
         flux(
             "kustomize",
             "Kustomization",
@@ -205,6 +221,8 @@ async def test_every_job_is_done_with_the_printed_permissions(
             around.until(lambda: around.ready("ocirepository/pushed"), "the artifact is kept")
             around.until(lambda: around.get("bucket/kept")["status"].get("conditions"), "the bucket was asked for")
             around.until(lambda: around.ready("receiver/app"), "the Receiver has a path")
+            cause = "the API server https://127.0.0.1:1 cannot be reached"
+            around.until(lambda: cause in around.condition("kustomization/far")["message"], "there is a token for it")
             around.until(lambda: around.get("configmap/sealoop-tags-web"), "the ages of tags are kept")
 
             vault_server.put(f"{name}/db", {"password": "second"})

@@ -6,10 +6,12 @@ import asyncio
 import base64
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.journeys.surroundings import Surroundings, config_map, deployment, flux
 from tests.journeys.test_permissions import grant, printed_roles
+from tests.servers.controlplane import list_trusting_options, start_control_plane
 from tests.servers.git import BareRepository
 
 Remote = tuple[BareRepository, str]
@@ -130,6 +132,50 @@ async def test_a_folder_is_applied_to_the_cluster_of_a_kubeconfig(around: Surrou
 
     other = plane.namespace("other")
     await asyncio.to_thread(story)
+
+
+async def test_a_folder_is_applied_to_the_cluster_that_a_config_map_describes(
+    around: Surroundings, remote: Remote, tmp_path: Path
+) -> None:
+    """The other cluster trusts the first one's issuer. The service has the rights that `sealoop rbac` prints."""
+    repository, url = remote
+    await repository.commit({"there/a.yaml": config_map("a", at="1")})
+    (tmp_path / "far").mkdir()
+    options = list_trusting_options(around.plane, "far", tmp_path / "far")
+
+    def story() -> None:
+        far.namespace("shop")
+        user = f"near:system:serviceaccount:{around.namespace}:deployer"
+        far.grant(user, ["*"], ["configmaps"], namespace="shop-1")
+        around.plane.service_account(around.namespace, "deployer")
+        spec = {"url": url, "interval": "1s", "ref": {"branch": "main"}, "secretRef": {"name": "git"}}
+        around.apply(flux("source", "GitRepository", "app", **spec))
+        described = {"provider": "generic", "address": far.url, "ca.crt": far.ca.read_text(), "audiences": "[far]"}
+        metadata = {"name": "far", "labels": {"reconcile.fluxcd.io/watch": "Enabled"}}
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": described}
+        around.apply(manifest)
+        sync(around, "there", kubeConfig={"configMapRef": {"name": "far"}}, targetNamespace="shop-1", wait=True)
+        kubeconfig = grant(around, printed_roles(around.namespace))
+        service = around.service("service", "--kubeconfig", str(kubeconfig))
+        try:
+            about = f"the cluster that ConfigMap/{around.namespace}/far describes cannot be used"
+            why = "provider generic needs serviceAccountName: the service's own token is sent nowhere"
+            around.until(lambda: around.condition("kustomization/there")["message"] == f"{about}: {why}", "it is told")
+            around.apply({**manifest, "data": {**described, "serviceAccountName": "deployer"}})
+            around.until(lambda: around.ready("kustomization/there"), "the mended ConfigMap is used")
+            assert far.get("configmap/a", "shop-1")["data"] == {"at": "1"}
+
+            around.plane.kubectl("delete", "kustomization/there", "-n", around.namespace, "--timeout=60s")
+            assert far.get("configmap/a", "shop-1") is None
+        finally:
+            service.stop(60)
+        assert {r.user for r in far.requests(agent="sealoop") if r.resource == "configmaps"} == {user}
+
+    far = await asyncio.to_thread(lambda: start_control_plane(tmp_path / "far", *options, issuer="https://far.example"))
+    try:
+        await asyncio.to_thread(story)
+    finally:
+        far.stop()
 
 
 ONCE = b"""apiVersion: batch/v1

@@ -44,6 +44,7 @@ class S3Server:
     host: str
     keys: tuple[str, str] = ("any", "any")
     authority: Path | None = None
+    region: str = "us-east-1"
 
     @property
     def ca(self) -> str:
@@ -57,7 +58,7 @@ class S3Server:
             endpoint_url=f"{scheme}://{self.host}",
             aws_access_key_id=self.keys[0],
             aws_secret_access_key=self.keys[1],
-            region_name="us-east-1",
+            region_name=self.region,
             verify=str(self.authority) if self.authority else None,
             config=config,
         )
@@ -87,13 +88,20 @@ def s3_tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server
 
 @pytest.fixture(scope="session")
 def s3_auth_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A store that checks signatures."""
+    """A store that checks signatures, and EKS with a cluster `prod`. Role `fleet` may see them, role `weak` may not."""
     with _moto(tmp_path_factory.mktemp("s3-auth"), INITIAL_NO_AUTH_ACTION_COUNT="1000000") as host:
         iam = S3Server(host).client("iam")
         iam.create_user(UserName="lab")
         key = iam.create_access_key(UserName="lab")["AccessKey"]
-        allow = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
+        statement = '{"Effect": "Allow", "Action": ["s3:*", "eks:*", "ecr:*"], "Resource": "*"}'
+        allow = f'{{"Version": "2012-10-17", "Statement": [{statement}]}}'
         iam.put_user_policy(UserName="lab", PolicyName="p", PolicyDocument=allow)
+        refuse = allow.replace("Allow", "Deny")
+        for role, policy in (("fleet", allow), ("weak", refuse)):
+            iam.create_role(RoleName=role, AssumeRolePolicyDocument="{}")
+            iam.put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=policy)
+        eks = S3Server(host, region="eu-central-1").client("eks")
+        eks.create_cluster(name="prod", roleArn="arn:aws:iam::123456789012:role/fleet", resourcesVpcConfig={})
         with requests.Session() as session:
             session.trust_env = False
             session.post(f"http://{host}/moto-api/reset-auth", data="0", timeout=30).raise_for_status()

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -35,12 +36,14 @@ class Asked(NamedTuple):
 
 
 class CloudServer(http.server.ThreadingHTTPServer):
-    """Answers for Google's metadata server and token endpoint, Microsoft's login, registries of ACR, and ecr-public.
+    """Answers for Google's metadata server and token endpoint, Microsoft's login, registries of ACR, ecr-public,
+    GKE and AKS.
 
     Attributes:
         asked: every request, in order.
         refused: paths that get a 401.
         lifetime: seconds that what is given lasts.
+        cluster: where GKE's and AKS's clusters are, and whom to trust there (base64 of PEM).
     """
 
     daemon_threads = True
@@ -50,6 +53,7 @@ class CloudServer(http.server.ThreadingHTTPServer):
         self.asked: list[Asked] = []
         self.refused: set[str] = set()
         self.lifetime = 3600
+        self.cluster = ("", "")
         self._given = 0
 
     @property
@@ -62,6 +66,19 @@ class CloudServer(http.server.ThreadingHTTPServer):
         match asked.path.strip("/").split("/"):
             case ["computeMetadata", "v1", "instance", "service-accounts", _, "token"] | ["token"]:
                 return token
+            case ["v1", "projects", *_] if asked.host == "container.googleapis.com":
+                return {"endpoint": self.cluster[0], "masterAuth": {"clusterCaCertificate": self.cluster[1]}}
+            case ["subscriptions", *_, "listClusterUserCredential"]:
+                place = {"server": self.cluster[0], "certificate-authority-data": self.cluster[1]}
+                kubeconfig = json.dumps({"clusters": [{"name": "aks", "cluster": place}]}).encode()
+                return {"kubeconfigs": [{"name": "aks", "value": base64.b64encode(kubeconfig).decode()}]}
+            case ["subscriptions", *_]:
+                return {"properties": {"aadProfile": {"managed": True}}}
+            case ["v1", "token"]:  # sts.googleapis.com
+                return {**token, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
+            case ["v1", "projects", "-", "serviceAccounts", _]:  # iamcredentials.googleapis.com
+                end = datetime.now(UTC) + timedelta(seconds=self.lifetime)
+                return {"accessToken": f"token-{self._given}", "expireTime": end.strftime("%Y-%m-%dT%H:%M:%SZ")}
             case [""] if asked.method == "POST":  # ecr-public's GetAuthorizationToken
                 given = base64.b64encode(f"AWS:token-{self._given}".encode()).decode()
                 return {"authorizationData": {"authorizationToken": given, "expiresAt": time.time() + self.lifetime}}
@@ -121,7 +138,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def cloud_server() -> Iterator[CloudServer]:
     """Serve over plain HTTP, as metadata servers speak it."""
     server = CloudServer()
-    with _serving(server):
+    with serving(server):
         yield server
 
 
@@ -137,7 +154,7 @@ def azure_cloud(folder: Path, *names: str) -> Iterator[tuple[CloudServer, dict[s
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     token = folder / "federated-token"
     token.write_text("signed-by-the-cluster")
-    with _serving(server), _Proxy(server.server_port) as proxy:
+    with serving(server), LeadingProxy(server.server_port) as proxy:
         yield (
             server,
             {
@@ -153,7 +170,8 @@ def azure_cloud(folder: Path, *names: str) -> Iterator[tuple[CloudServer, dict[s
 
 
 @contextmanager
-def _serving(server: http.server.HTTPServer) -> Iterator[None]:
+def serving(server: http.server.HTTPServer) -> Iterator[None]:
+    """Serve in a thread, until the block ends."""
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -164,7 +182,7 @@ def _serving(server: http.server.HTTPServer) -> Iterator[None]:
         thread.join()
 
 
-class _Proxy:
+class LeadingProxy:
     """Answers every CONNECT with a connection to one port of this machine."""
 
     def __init__(self, target: int) -> None:
@@ -172,7 +190,7 @@ class _Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
 
-    def __enter__(self) -> _Proxy:
+    def __enter__(self) -> LeadingProxy:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 

@@ -34,6 +34,7 @@ from tests.servers.programs import ROOT, Running
 Command = list[str | Path]
 
 ADMINISTRATORS = "system:masters"
+ISSUER = "https://kubernetes.default.svc"
 
 _MARK = "/version?mark="
 
@@ -438,11 +439,12 @@ def kwok_stages(folder: Path) -> str:
     return "\n---\n".join([*stages.values(), _BROKEN_IMAGE])
 
 
-def start_control_plane(folder: Path, *options: str) -> ControlPlane:
+def start_control_plane(folder: Path, *options: str, issuer: str = ISSUER) -> ControlPlane:
     """Start etcd and kube-apiserver; ready in 3-6 s. Raises ProgramMissing or ProgramFailed; then nothing runs.
 
     Args:
         options: of kube-apiserver, beside those that all have.
+        issuer: of its service accounts' tokens.
     """
     authority = Authority.make(folder / "pki")
     etcd_port, port, token = programs.free_port(), programs.free_port(), secrets.token_hex(16)
@@ -459,11 +461,43 @@ def start_control_plane(folder: Path, *options: str) -> ControlPlane:
     plane.write_kubeconfig("admin", {"token": token})
     try:
         plane.started.append(_start_etcd(folder, etcd_port))
-        plane.started.append(_start_apiserver(plane, etcd_port, port, options))
+        plane.started.append(_start_apiserver(plane, etcd_port, port, (f"--service-account-issuer={issuer}", *options)))
     except BaseException:
         plane.stop()
         raise
     return plane
+
+
+def list_trusting_options(issuer: ControlPlane, audience: str, folder: Path) -> tuple[str, ...]:
+    """List the options of a kube-apiserver that takes tokens of another one's service accounts, made for `audience`.
+
+    Who they prove to be is `near:system:serviceaccount:NAMESPACE:NAME` there.
+    """
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "discovery"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "system:service-account-issuer-discovery",
+        },
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:unauthenticated"}],
+    }
+    issuer.apply(binding, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/discovery")
+    trusted = {
+        "url": ISSUER,
+        "discoveryURL": f"{issuer.url}/.well-known/openid-configuration",
+        "certificateAuthority": issuer.ca.read_text(),
+        "audiences": [audience],
+    }
+    config = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": [{"issuer": trusted, "claimMappings": {"username": {"claim": "sub", "prefix": "near:"}}}],
+    }
+    (folder / "authentication.json").write_text(json.dumps(config))
+    return (f"--authentication-config={folder / 'authentication.json'}",)
 
 
 def _start_etcd(folder: Path, port: int) -> Running:
@@ -492,7 +526,6 @@ def _start_apiserver(plane: ControlPlane, etcd_port: int, port: int, options: It
         *(f"--tls-cert-file={serving.certificate}", f"--tls-private-key-file={serving.key}"),
         *(f"--client-ca-file={plane.ca}", f"--token-auth-file={tokens}", "--authorization-mode=RBAC"),
         *(f"--service-account-key-file={signing}", f"--service-account-signing-key-file={plane.service_account_key}"),
-        "--service-account-issuer=https://kubernetes.default.svc",
         *("--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true"),
         "--disable-admission-plugins=ServiceAccount",  # Pods without the account that a controller would make
         *(f"--audit-log-path={plane.audit_log}", f"--audit-policy-file={folder / 'audit-policy.json'}"),

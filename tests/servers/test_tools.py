@@ -13,6 +13,7 @@ from tests.servers.programs import clean_environment, program
 VERSIONS = {
     "age": ["--version"],
     "etcd": ["--version"],
+    "flux": ["version", "--client"],
     "gitea": ["--version"],
     "helm": ["version"],
     "kube-apiserver": ["--version"],

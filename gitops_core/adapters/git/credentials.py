@@ -197,11 +197,6 @@ def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: 
     if "\n" in access.username or ":" in access.username or "\0" in access.username:
         raise GitAccessDenied(f"{address}: the username holds a colon or a line break")
     proxy = parse_proxy(access.proxy) if access.proxy is not None else None
-    if access.app is not None and proxy is not None and proxy.scheme == "socks5":
-        raise GitAccessDenied(
-            f"{address}: tokens of a GitHub App cannot be asked for by a socks5 proxy: use an http one",
-            reason="InvalidProviderConfiguration",
-        )
     return Identity(address, access, askpass, proxy)
 
 

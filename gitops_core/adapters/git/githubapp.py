@@ -29,7 +29,7 @@ import msgspec
 
 from gitops_core.adapters.git.keyfiles import TooSlow, refuse_slow
 from gitops_core.adapters.git.proxies import Proxy
-from gitops_core.adapters.http import BodyTooLarge, find_proxy, is_slow, open_session, read_body
+from gitops_core.adapters.http import BodyTooLarge, SocksFailed, find_proxy, is_slow, open_session, read_body
 from gitops_core.decoding import decode_json
 from gitops_core.errors import GitAccessDenied, GitBusy
 from gitops_core.meta import Sensitive
@@ -84,6 +84,8 @@ class AppTokens:
             raise GitBusy(str(error)) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             cause = f"{type(error).__name__}" if isinstance(error, aiohttp.ClientError) else str(error)
+            if isinstance(error, SocksFailed) and proxy is not None:
+                cause = f"the proxy {proxy.place} {error}"
             raise _deny(app, f"{app.api} cannot be asked: {cause or 'it does not answer'}") from None
         if not re.fullmatch(r"[\x21-\x7e]{1,2000}", found.token):
             raise _deny(app, f"what {app.api} gives is no token")
@@ -104,7 +106,9 @@ class _Talk:
             "X-GitHub-Api-Version": "2022-11-28",
             "User-Agent": "sealoop",
         }
-        async with open_session(total=SECONDS, headers=headers, ssl_context=_trust(self.app, self.ca)) as session:
+        socks = self.proxy.write_url("socks5") if self.proxy is not None and self.proxy.scheme == "socks5" else ""
+        trust = _trust(self.app, self.ca)
+        async with open_session(total=SECONDS, headers=headers, ssl_context=trust, socks=socks) as session:
             installation = self.app.installation_id or await self._find_installation(session)
             return await self._request(session, "POST", f"app/installations/{installation}/access_tokens", _Token)
 
@@ -117,7 +121,9 @@ class _Talk:
 
     async def _request(self, session: aiohttp.ClientSession, method: str, path: str, shape: type[T]) -> T:
         url = f"{self.app.api}/{path}"
-        proxy = self.proxy.write_url(self.proxy.scheme) if self.proxy is not None else find_proxy(url, os.environ)
+        proxy = find_proxy(url, os.environ)
+        if self.proxy is not None:  # a SOCKS proxy is the session's own
+            proxy = self.proxy.write_url(self.proxy.scheme) if self.proxy.scheme != "socks5" else None
         async with session.request(method, url, proxy=proxy, allow_redirects=False) as response:
             try:
                 body = await read_body(response, LARGEST)

@@ -9,3 +9,5 @@ from gitops_core.adapters.http.sessions import open_session as open_session
 from gitops_core.adapters.http.sessions import parse_retry_after as parse_retry_after
 from gitops_core.adapters.http.sessions import pass_body as pass_body
 from gitops_core.adapters.http.sessions import read_body as read_body
+from gitops_core.adapters.http.socks import SocksFailed as SocksFailed
+from gitops_core.adapters.http.socks import is_socks as is_socks

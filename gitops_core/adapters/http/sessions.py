@@ -13,10 +13,12 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 
 from gitops_core.adapters.http.lookups import Lookups
+from gitops_core.adapters.http.socks import make_socks_connector
 from gitops_core.runtime.authority.leave import check_again
 
 CHUNK = 256 * 1024
@@ -38,6 +40,7 @@ def open_session(
     idle: float = 60.0,
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | bool = True,
+    socks: str = "",
 ) -> aiohttp.ClientSession:
     """Open a session whose every request ends, one way or another. To be made where an event loop runs, and closed.
 
@@ -47,14 +50,16 @@ def open_session(
         read: seconds without a single byte.
         connections: at the same time to all hosts together; 0 for no limit.
         idle: seconds that an unused connection is kept.
+        socks: the URL of a SOCKS proxy that all connections go by; "" for none.
+
+    Raises:
+        StalledError: `socks` needs what is not installed.
     """
-    connector = _Connector(
-        limit=connections,
-        keepalive_timeout=idle,
-        ssl=ssl_context,
-        socket_factory=_make_probing_socket,
-        resolver=Lookups(),
-    )
+    options: dict[str, Any] = {"limit": connections, "keepalive_timeout": idle, "ssl": ssl_context}
+    if socks:
+        connector = make_socks_connector(socks, _Connector, **options)
+    else:
+        connector = _Connector(socket_factory=_make_probing_socket, resolver=Lookups(), **options)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -9,15 +9,15 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -34,20 +34,35 @@ from gitops_core.adapters.kubernetes.transport import (
     Transport,
     read_until_cut,
 )
-from gitops_core.decoding import make_decoder
+from gitops_core.decoding import convert, make_decoder
 from gitops_core.errors import BadRequest, ClusterUnavailable, KindUnknown, NotFound
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
-from gitops_core.ports import ApiResource, Page, Query, WatchEvent
+from gitops_core.meta import SERVICE_ACCOUNT, Kind, Manifest, ObjectKey, ObjectRef, Sensitive
+from gitops_core.ports import AccountToken, ApiResource, Compute, Page, Query, WatchEvent
+from gitops_core.runtime.sharing.computing import BESIDE, BYTES_OF_WEIGHT
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 AGENT = "sealoop"
 REQUEST_SECONDS = 65.0  # the API server gives up after 60 s and says so: better its words than ours
 WATCH_SECONDS = (300, 600)
 LARGEST_PAGE = 2 * MIB
-SMALL = 1 << 16
-"""Bytes of an answer that are decoded in the loop."""
+TOKEN_SECONDS = 3600
+"""That a token of a service account is asked for."""
+
+
+class _TokenSpec(msgspec.Struct):
+    audiences: tuple[str, ...]
+
+
+class _TokenStatus(msgspec.Struct, rename="camel"):
+    token: str
+    expiration_timestamp: datetime
+
+
+class _TokenRequest(msgspec.Struct):
+    spec: _TokenSpec
+    status: _TokenStatus
+
 
 _decode = make_decoder(dict[str, Any])
 _encode = msgspec.json.Encoder()
@@ -60,6 +75,7 @@ class KubernetesCluster:
         request_seconds: that one request may take, other than a watch.
         watch_seconds: least and most that a watch lasts; each another while, so that they do not all end together.
         largest_answer: bytes of one answer that are read.
+        compute: where answers are decoded.
     """
 
     def __init__(
@@ -70,6 +86,7 @@ class KubernetesCluster:
         request_seconds: float = REQUEST_SECONDS,
         watch_seconds: tuple[int, int] = WATCH_SECONDS,
         largest_answer: int = LARGEST_ANSWER,
+        compute: Compute = BESIDE,
     ) -> None:
         self.namespace = endpoint.namespace
         self._watch_seconds = watch_seconds
@@ -77,7 +94,8 @@ class KubernetesCluster:
             Transport(endpoint, agent, request_seconds, largest_answer)
         ]  # our own, and of those that are apart
         self._transport = self._transports[0]
-        self._discovery = Discovery(self._transport)
+        self._compute = compute
+        self._discovery = Discovery(self._transport, compute)
         self._identity: Headers = ()
         self._fitting: dict[Kind, int] = {}  # how many objects of a kind the next page may have
 
@@ -124,7 +142,7 @@ class KubernetesCluster:
         other = copy.copy(self)  # closed with this one
         other._transport = self._transport.connect_apart()
         other._transports.append(other._transport)
-        other._discovery = Discovery(other._transport)
+        other._discovery = Discovery(other._transport, self._compute)
         return other
 
     # Reading
@@ -165,7 +183,7 @@ class KubernetesCluster:
             request = replace(request, largest=LARGEST_PAGE)
         with self._forgetting(query.kind):
             body = await self._transport.send(request)
-            return await _decode_beside(decode_page, body, query, type_)
+            return await self._compute.run(len(body) // BYTES_OF_WEIGHT, decode_page, body, query, type_)
 
     async def watch(
         self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
@@ -239,6 +257,20 @@ class KubernetesCluster:
         }
         await self._send("DELETE", await self._make_path(ref), ref, options)
 
+    async def request_token(self, account: ObjectKey, audiences: Sequence[str] = ()) -> AccountToken:
+        ref = ObjectRef(SERVICE_ACCOUNT, account)
+        wanted = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": list(audiences), "expirationSeconds": TOKEN_SECONDS},
+        }
+        answer = await self._send("POST", await self._make_path(ref, "token"), ref, wanted)
+        try:
+            given = convert(answer, _TokenRequest)
+        except msgspec.ValidationError:
+            raise ClusterUnavailable(f"{ref}: the API server answered with something that is no token") from None
+        return AccountToken(Sensitive(given.status.token), given.spec.audiences, given.status.expiration_timestamp)
+
     # Requests
 
     async def _send(
@@ -257,7 +289,7 @@ class KubernetesCluster:
         with self._forgetting(ref.kind):
             answer = await self._transport.send(Request(method, target, ref, headers, content))
         try:
-            return await _decode_beside(_decode.decode, answer)
+            return await self._compute.run(len(answer) // BYTES_OF_WEIGHT, _decode.decode, answer)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise ClusterUnavailable(f"{ref}: the API server answered with something that is no object") from None
 
@@ -287,11 +319,6 @@ class KubernetesCluster:
 
     async def _make_collection(self, kind: Kind, namespace: str) -> str:
         return _find_root(await self._discovery.find(kind), namespace)
-
-
-async def _decode_beside(decode: Callable[[bytes, Unpack[Ts]], T], body: bytes, *args: *Ts) -> T:
-    """Decode `body`: in a thread, where that takes more than some milliseconds."""
-    return decode(body, *args) if len(body) <= SMALL else await asyncio.to_thread(decode, body, *args)
 
 
 def _find_root(resource: ApiResource, namespace: str) -> str:

@@ -2,6 +2,7 @@
 
     StaticLogin      as it was read
     TokenFileLogin   read again every 10 s, because kubelets rotate it
+    TokenLogin       whoever gives the tokens keeps them
     PluginLogin      asked once, again shortly before its answer expires, and again when the API server refuses it
 
 A plugin's diagnostics go to our standard error, as kubectl does it; what it prints is read and never repeated.
@@ -26,6 +27,7 @@ from gitops_core.adapters.kubernetes.kubeconfig import (
     PluginLogin,
     StaticLogin,
     TokenFileLogin,
+    TokenLogin,
     read_token,
 )
 from gitops_core.decoding import decode_json
@@ -64,6 +66,8 @@ def make_credentials(login: Login) -> Credentials:
             return TokenFileCredentials(login)
         case PluginLogin():
             return PluginCredentials(login)
+        case TokenLogin():
+            return TokenCredentials(login)
 
 
 class StaticCredentials:
@@ -96,6 +100,24 @@ class TokenFileCredentials:
 
     def _read(self) -> Identity:
         return Identity(read_token(self._login.file), self._login.certificate)
+
+
+class TokenCredentials:
+    def __init__(self, login: TokenLogin) -> None:
+        self._login = login
+        self._shown: dict[Identity, Sensitive] = {}
+
+    async def get_identity(self) -> Identity:
+        return self._show(await self._login.get_token(None))
+
+    async def renew(self, refused: Identity) -> Identity | None:
+        fresh = self._show(await self._login.get_token(self._shown.get(refused)))
+        return fresh if fresh != refused else None
+
+    def _show(self, token: Sensitive) -> Identity:
+        identity = Identity(Sensitive(b"Bearer " + token.reveal()))
+        self._shown = {identity: token}
+        return identity
 
 
 class _Status(msgspec.Struct, rename="camel"):

@@ -19,7 +19,7 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,7 +94,14 @@ class PluginLogin:
     cluster: Mapping[str, Any] | None
 
 
-Login = StaticLogin | TokenFileLogin | PluginLogin
+@dataclass(frozen=True)
+class TokenLogin:
+    """Bearer tokens, each asked for when a request needs it: another one than that which was refused."""
+
+    get_token: Callable[[Sensitive | None], Awaitable[Sensitive]]
+
+
+Login = StaticLogin | TokenFileLogin | PluginLogin | TokenLogin
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from gitops_core.domain.objects.selectors import Selector, parse_selector, selec
 from gitops_core.domain.objects.writing import Serving
 from gitops_core.errors import BadRequest, ClusterUnavailable, Expired, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import ApiResource, Chance, Clock, Cluster, Page, Query, Unreadable, WatchEvent
+from gitops_core.ports import AccountToken, ApiResource, Chance, Clock, Cluster, Page, Query, Unreadable, WatchEvent
 
 T = TypeVar("T")
 
@@ -98,6 +98,9 @@ class LocalCluster:
         if self._looking is not None:
             self._looking.cancel()
         self._store.close()
+
+    async def request_token(self, account: ObjectKey, audiences: Sequence[str] = ()) -> AccountToken:
+        raise BadRequest(f"the embedded cluster gives no tokens, also not of ServiceAccount/{account}")
 
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         return self

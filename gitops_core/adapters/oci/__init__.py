@@ -12,4 +12,5 @@ from gitops_core.adapters.oci.manifests import limit_labels as limit_labels
 from gitops_core.adapters.oci.registry import FetchedManifest as FetchedManifest
 from gitops_core.adapters.oci.registry import OciRegistry as OciRegistry
 from gitops_core.adapters.oci.sessions import Sessions as Sessions
+from gitops_core.adapters.oci.sessions import find_http_proxy as find_http_proxy
 from gitops_core.adapters.oci.signatures import Signatures as Signatures

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gitops_core.adapters.http import parse_retry_after
+from gitops_core.adapters.http import SocksFailed, parse_retry_after
 from gitops_core.adapters.oci.challenges import Challenge, parse_challenges
 from gitops_core.decoding import decode_json
 from gitops_core.errors import ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
@@ -85,6 +85,8 @@ def explain_connection(error: Exception, proxy: Sensitive | None) -> str:
             return f"the proxy {_get_host(proxy)} answered {status} {_PHRASES.get(status, '')}".rstrip()
         case aiohttp.ClientProxyConnectionError():
             return f"the proxy {_get_host(proxy)} cannot be reached: {_name_errno(error)}"
+        case SocksFailed():
+            return f"the proxy {_get_host(proxy)} {error}"
         case aiohttp.ClientConnectorCertificateError():
             return "the registry's certificate is not trusted"
         case aiohttp.ClientConnectorSSLError():

@@ -1,4 +1,4 @@
-"""One HTTP session for each way to prove who we are to a TLS peer, and what each of them trusts.
+"""One HTTP session for each way to prove who we are to a TLS peer, what each of them trusts, and each SOCKS proxy.
 
 An own authority is trusted beside the system's.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from gitops_core.adapters.http import is_slow, open_session, show_certificate
+from gitops_core.adapters.http import is_slow, is_socks, open_session, show_certificate
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import RegistryAccess
@@ -21,7 +21,7 @@ from gitops_core.oci.credentials import RegistryAccess
 UNUSED = 600.0
 """Seconds after which a session that nobody uses is closed: its certificate may be another by now."""
 
-_Setting = tuple[bytes | None, bytes | None, Sensitive | None, bool]
+_Setting = tuple[bytes | None, bytes | None, Sensitive | None, bool, Sensitive | None]
 
 
 @dataclass
@@ -32,7 +32,7 @@ class _Opened:
 
 
 class Sessions:
-    """The open sessions, each by authority, certificate, key, and whether the host is verified at all.
+    """The open sessions, each by authority, certificate, key, whether the host is verified at all, and SOCKS proxy.
 
     Args:
         total, read: seconds for one request, and without a single byte.
@@ -45,13 +45,24 @@ class Sessions:
 
     @asynccontextmanager
     async def used(self, access: RegistryAccess) -> AsyncIterator[aiohttp.ClientSession]:
-        """Yield the session for `access`, which stays open while the block runs. Raises CredentialsInvalid."""
-        setting = (access.ca, access.client_certificate, access.client_key, access.unverified)
+        """Yield the session for `access`, which stays open while the block runs.
+
+        Raises:
+            CredentialsInvalid, StalledError.
+        """
+        socks = access.proxy if access.proxy is not None and is_socks(access.proxy.reveal_text()) else None
+        setting = (access.ca, access.client_certificate, access.client_key, access.unverified, socks)
         opened = self._open.get(setting)
         if opened is None:
             context = make_tls_context(access)
             opened = self._open[setting] = _Opened(
-                open_session(total=self._total, read=self._read, connections=0, ssl_context=context)
+                open_session(
+                    total=self._total,
+                    read=self._read,
+                    connections=0,
+                    ssl_context=context,
+                    socks=socks.reveal_text() if socks is not None else "",
+                )
             )
         opened.users += 1
         opened.last_used = asyncio.get_running_loop().time()
@@ -76,6 +87,12 @@ class Sessions:
             if is_old and not opened.users and self._open.get(setting) is opened:
                 del self._open[setting]
                 await opened.session.close()
+
+
+def find_http_proxy(access: RegistryAccess) -> str | None:
+    """Find the proxy to name with a request in the session for `access`: a SOCKS proxy is the session's own."""
+    proxy = access.proxy.reveal_text() if access.proxy is not None else None
+    return None if proxy is None or is_socks(proxy) else proxy
 
 
 def make_tls_context(access: RegistryAccess) -> ssl.SSLContext | bool:

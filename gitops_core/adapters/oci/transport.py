@@ -19,11 +19,10 @@ from gitops_core.adapters.http import BodyTooLarge, find_proxy, pass_body, read_
 from gitops_core.adapters.oci.answers import Answer, explain_connection, make_failure
 from gitops_core.adapters.oci.challenges import Challenge, belongs
 from gitops_core.adapters.oci.pacing import Paces
-from gitops_core.adapters.oci.sessions import Sessions
+from gitops_core.adapters.oci.sessions import Sessions, find_http_proxy
 from gitops_core.adapters.oci.tokens import Tokens
 from gitops_core.errors import RegistryDenied, RegistryError, RegistryUnavailable
 from gitops_core.oci.credentials import RegistryAccess
-from gitops_core.oci.reaching import PROXY_SCHEMES
 from gitops_core.oci.references import Repository
 from gitops_core.oci.sites import get_host
 from gitops_core.recent import Recent
@@ -264,12 +263,12 @@ class Transport:
 
     def _find_proxy(self, url: str, access: RegistryAccess) -> str | None:
         if access.proxy is not None:
-            return access.proxy.reveal_text()
+            return find_http_proxy(access)
         proxy = find_proxy(url, self._environment) if self._environment else None
         if proxy is None:
             return None
         scheme, separator, _ = proxy.partition("://")
-        if separator and scheme.lower() not in PROXY_SCHEMES:
+        if separator and scheme.lower() not in ("http", "https"):
             where = urlsplit(url).netloc
             raise RegistryUnavailable(f"registry {where}: the environment names a proxy that is not http: {scheme!r}")
         return proxy if separator else f"http://{proxy}"

@@ -1,4 +1,4 @@
-"""What an object store answers in XML: a page of a listing, or what went wrong.
+"""What an object store answers in XML: a page of a listing, keys, or what went wrong.
 
     <ListBucketResult><Contents><Key>a</Key><ETag>"..."</ETag><Size>1</Size></Contents>
       <IsTruncated>true</IsTruncated><NextContinuationToken>...</NextContinuationToken></ListBucketResult>
@@ -12,10 +12,12 @@ Source: docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html and Error
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 from xml.parsers import expat
 
-from gitops_core.ports import StoredObject
+from gitops_core.meta import Sensitive
+from gitops_core.ports import AwsKeys, StoredObject
 
 DEEPEST = 8
 
@@ -61,7 +63,7 @@ def read_error(body: bytes) -> str:
     found = dict[str, str]()
 
     def end(path: tuple[str, ...], text: str) -> None:
-        if path[:-1] == ("Error",):
+        if path[-2:-1] == ("Error",):  # a token service puts it into an ErrorResponse
             found[path[-1]] = text
 
     try:
@@ -69,6 +71,36 @@ def read_error(body: bytes) -> str:
     except ValueError:
         return ""
     return found.get("Message") or found.get("Code", "")
+
+
+class Given(NamedTuple):
+    """Keys, and until when they are some."""
+
+    keys: AwsKeys
+    expires: datetime
+
+
+def read_keys(body: bytes) -> Given:
+    """Read the keys that a token service gives. Raises ValueError, which quotes none: there are none."""
+    found = dict[str, str]()
+
+    def end(path: tuple[str, ...], text: str) -> None:
+        if path[-2:-1] == ("Credentials",):
+            found[path[-1]] = text
+
+    _parse(body, end)
+    values = [found.get(name, "") for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
+    # they become headers
+    if not all(value.isascii() and value.isprintable() for value in values) or not (values[0] and values[1]):
+        raise ValueError("it holds no keys")
+    try:
+        expires = datetime.fromisoformat(found.get("Expiration", ""))
+    except ValueError:
+        raise ValueError("it does not say until when the keys last") from None
+    token = Sensitive(values[2]) if values[2] else None
+    return Given(
+        AwsKeys(values[0], Sensitive(values[1]), token), expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+    )
 
 
 def _parse(body: bytes, end: Callable[[tuple[str, ...], str], None]) -> None:

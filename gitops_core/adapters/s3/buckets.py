@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, find_proxy, read_body
-from gitops_core.adapters.oci import Sessions, explain_connection
+from gitops_core.adapters.oci import Sessions, explain_connection, find_http_proxy
 from gitops_core.adapters.s3.answers import Listing, read_error, read_listing
 from gitops_core.adapters.s3.signing import sign, write_path, write_query
 from gitops_core.errors import BucketDenied, BucketUnavailable, BucketUnknown, ObjectUnknown
@@ -122,9 +122,10 @@ class S3Buckets:
         url = f"{place.endpoint}{path}" + (f"?{query}" if query else "")
         host, request = urlsplit(place.endpoint).netloc, f"{method} {place.endpoint}{path}"
         headers = {"Host": host}
-        if place.access_key and place.secret_key is not None:
-            now = datetime.now(UTC)
-            headers |= sign(method, host, path, query, now, region, place.access_key, place.secret_key)
+        if place.bearer_token is not None:
+            headers["Authorization"] = f"Bearer {place.bearer_token.reveal_text()}"
+        elif place.keys is not None:
+            headers |= sign(method, host, path, query, datetime.now(UTC), region, place.keys)
         try:
             async with (
                 self._places.taken(host, TOTAL),
@@ -150,5 +151,5 @@ class S3Buckets:
 
     def _find_proxy(self, place: BucketPlace) -> str | None:
         if place.trust.proxy is not None:
-            return place.trust.proxy.reveal_text()
+            return find_http_proxy(place.trust)
         return find_proxy(place.endpoint, self._environment)

@@ -33,7 +33,7 @@ MAX_FILE = 16 << 20
 MOST_NAMED = 5
 
 _LOST = re.compile(rb"^[^\n#]{0,500}?ENC\[AES256_GCM,data:", re.MULTILINE)
-_SCREEN = (b"Secret", b"sops", SEALED.encode(), SEALED_IN_BASE64.encode())
+_SCREEN = (b"Secret", b"sops", SEALED, SEALED_IN_BASE64)
 
 
 class Report(NamedTuple):

@@ -22,21 +22,25 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
+import codecs
+import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
+from gitops_core.decoding import decode_json
 from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.meta import Manifest, ObjectRef
 
 Format = Literal["yaml", "json", "dotenv", "ini", "binary"]
 
 DECRYPT = "kustomize.toolkit.fluxcd.io/decrypt"
+SEALED, SEALED_IN_BASE64 = b"ENC[AES256_GCM,", b"RU5DW0FFUzI1Nl9HQ00s"
 _NO_BREAKS = {ord("\r"): None, ord("\n"): None}
-SEALED, SEALED_IN_BASE64 = "ENC[AES256_GCM,", "RU5DW0FFUzI1Nl9HQ00s"
 MAX_ENCRYPTED = 5 * 1024 * 1024
 """Of one file, as in Flux."""
 NOTHING_TO_FIND = b"sops"
@@ -53,6 +57,12 @@ _FORMS = {
     "azure_kv": "{vault_url}/keys/{name}/{version}",
     "hckms": "{key_id}",
 }
+_MAC = re.compile(rb"^(?:sops_)?mac[ \t]*=", re.MULTILINE)
+_VARIABLE = re.compile(r"[${}]+")
+_SIGNS = frozenset(("mac", "lastmodified", "key_groups", *_FORMS))
+_VALUE = re.compile(rb"ENC\[AES256_GCM,data:[A-Za-z0-9+/=]*,iv:[A-Za-z0-9+/=]+,tag:[A-Za-z0-9+/=]+,type:\w+\]")
+_ENCODED = {"Secret": "data", "ConfigMap": "binaryData"}
+"""The field whose values are in base64."""
 REMOTE = frozenset(("kms", "gcp_kms", "azure_kv", "hc_vault", "hckms"))
 
 
@@ -132,12 +142,15 @@ class Piece:
 
     Attributes:
         names: of the objects in it, where it is YAML and these are not encrypted.
+        digest: of all that the block is about, however it is written. The mac stands for the values alone: not for the
+            names of fields, nor for where one value ends and the next begins.
     """
 
     text: bytes
     format: Format | None = None
     block: Block | None = None
     names: tuple[str, ...] = ()
+    digest: bytes = b""
 
 
 def may_be_encrypted(data: bytes) -> bool:
@@ -146,9 +159,14 @@ def may_be_encrypted(data: bytes) -> bool:
 
 
 def find_block(document: Any) -> Mapping[str, Any] | None:
-    """Find the `sops` block of a document; a text or an empty mapping of that name is none."""
+    """Find the `sops` block of a document; a text or an empty mapping of that name is none.
+
+    Where the document is no object, a mapping of that name may be a setting: values of a chart, say.
+    """
     block = document.get("sops") if isinstance(document, dict) else None
-    return block if isinstance(block, dict) and block else None
+    if not isinstance(block, dict) or not block:
+        return None
+    return block if "kind" in document or not _SIGNS.isdisjoint(block) else None
 
 
 def is_left_encrypted(manifest: Any) -> bool:
@@ -166,16 +184,33 @@ def take_apart(data: bytes, path: str = "") -> tuple[Piece, ...]:
     """
     if not may_be_encrypted(data):
         return ()
+    data = data.removeprefix(codecs.BOM_UTF8)  # SOPS takes it for a part of the first value
     if data.lstrip()[:1] == b"{" and (block := find_block(document := _read_json(data))):
-        is_wrapped = document.keys() == {"data", "sops"} and not path.endswith((".json", ".yaml", ".yml"))
-        format_: Format = "binary" if is_wrapped else "yaml" if path.endswith((".yaml", ".yml")) else "json"
-        return (Piece(data, None if is_left_encrypted(document) else format_, Block.of(block), _name(document)),)
-    if _INI.search(data):
-        return (Piece(data, "ini", Block.of(dict(_read_pairs(data[_find(_INI, data) :], b"")))),)
-    if _DOTENV.search(data):
-        return (Piece(data, "dotenv", Block.of(dict(_read_pairs(data, b"sops_")))),)
+        hint = get_hint(path)
+        is_wrapped = document.keys() == {"data", "sops"} and not hint
+        format_: Format = "binary" if is_wrapped else "yaml" if hint == "yaml" else "json"
+        told = None if is_left_encrypted(document) else format_
+        return (Piece(data, told, Block.of(block), _name(document), _digest([document])),)
+    if _INI.search(data) and _has_sign(data):
+        start = _find(_INI, data)
+        return (
+            Piece(data, "ini", Block.of(dict(_read_pairs(data[start:], b""))), digest=_digest(data[:start].split())),
+        )
+    if _DOTENV.search(data) and _has_sign(data):
+        lines = [line for line in data.splitlines() if not line.startswith(b"sops_")]
+        return (Piece(data, "dotenv", Block.of(dict(_read_pairs(data, b"sops_"))), digest=_digest(lines)),)
     pieces = tuple(_take_documents_apart(data))
     return pieces if any(piece.block for piece in pieces) else ()
+
+
+def _has_sign(data: bytes) -> bool:
+    """Tell whether there is a mac, or a value: a line that names a version of SOPS may be one of a script."""
+    return b"ENC[" in data or _MAC.search(data) is not None
+
+
+def get_hint(path: str) -> Literal["yaml", "json", ""]:
+    """Get what the name of a file says about its format."""
+    return "json" if path.endswith(".json") else "yaml" if path.endswith((".yaml", ".yml")) else ""
 
 
 def _take_documents_apart(data: bytes) -> Iterator[Piece]:
@@ -183,16 +218,28 @@ def _take_documents_apart(data: bytes) -> Iterator[Piece]:
     texts = _split(data)
     found = [_read_document(text) for text in texts]
     blocks = [None if is_left_encrypted(document) else find_block(document) for document in found]
-    told: list[Mapping[str, Any]] = []
-    for text, document, block in zip(texts, found, blocks, strict=True):
+    groups: dict[bytes, list[int]] = {}
+    marks = [msgspec.json.encode(block, order="deterministic") if block is not None else b"" for block in blocks]
+    for number, mark in enumerate(marks):
+        groups.setdefault(mark, []).append(number)
+    for number, (text, document, block) in enumerate(zip(texts, found, blocks, strict=True)):
+        same = groups[marks[number]]
         if block is None:
             left = find_block(document)
             yield Piece(text, None, Block.of(left) if left else None, _name(document))
-        elif block not in told:
-            told.append(block)
-            same = [number for number, other in enumerate(blocks) if other == block]
-            names = [name for number in same for name in _name(found[number])]
-            yield Piece(b"".join(texts[number] for number in same), "yaml", Block.of(block), tuple(names))
+        elif number == same[0]:
+            names = [name for one in same for name in _name(found[one])]
+            together = b"".join(texts[one] for one in same)
+            yield Piece(together, "yaml", Block.of(block), tuple(names), _digest([found[one] for one in same]))
+
+
+def _digest(parts: Sequence[Any]) -> bytes:
+    """Digest what a block is about, but for the block itself, which `sops updatekeys` changes."""
+    about = [
+        {name: value for name, value in part.items() if name != "sops"} if isinstance(part, dict) else part
+        for part in parts
+    ]
+    return hashlib.sha256(repr(about).encode("utf-8", "backslashreplace")).digest()
 
 
 def _split(data: bytes) -> list[bytes]:
@@ -206,6 +253,10 @@ def _split(data: bytes) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(bounds)]
 
 
+def begins_document(text: bytes) -> bool:
+    return _DOCUMENT.match(text) is not None
+
+
 def _read_document(text: bytes) -> Any:
     try:
         return next((document for _, document in read_documents(text) if document is not None), None)
@@ -215,8 +266,8 @@ def _read_document(text: bytes) -> Any:
 
 def _read_json(data: bytes) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        return decode_json(data)
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 
@@ -245,12 +296,19 @@ def _find(pattern: re.Pattern[bytes], data: bytes) -> int:
 
 
 def _name(document: Any) -> tuple[str, ...]:
-    """Name the object of a document, or none where it has no name, or that is encrypted too: "Secret/prod/db"."""
+    """Name the objects of a document, or none where it has no name, or that is encrypted too: "Secret/prod/db"."""
+    items = document.get("items") if isinstance(document, dict) and _is_list(document) else None
+    if isinstance(items, list):
+        return tuple(name for item in items if not _is_list(item) for name in _name(item))
     try:
         name = str(ObjectRef.of(document))
     except (KeyError, TypeError, ValueError, AttributeError):
         return ()
     return () if "ENC[" in name else (name,)
+
+
+def _is_list(document: Any) -> bool:
+    return isinstance(document, dict) and str(document.get("kind")).endswith("List")
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -272,11 +330,11 @@ class Payload(NamedTuple):
 
 def find_payloads(manifest: Manifest) -> tuple[Payload, ...]:
     """Find the values of a Secret or ConfigMap that are files which SOPS encrypted."""
-    if manifest.get("kind") not in ("Secret", "ConfigMap") or manifest.get("apiVersion") != "v1":
+    if manifest.get("kind") not in _ENCODED or manifest.get("apiVersion") != "v1":
         return ()
     if is_left_encrypted(manifest):
         return ()
-    encoded = "data" if manifest["kind"] == "Secret" else "binaryData"
+    encoded = _ENCODED[manifest["kind"]]
     found: list[Payload] = []
     for field in ("data", "binaryData", "stringData"):
         values = manifest.get(field)
@@ -295,10 +353,13 @@ def _decode(value: Any) -> bytes:
         return b""
 
 
-def set_payload(manifest: Manifest, payload: Payload, text: bytes) -> Manifest:
-    """Return the Secret with a value replaced by its plain text. Raises ValueError: stringData cannot hold it."""
-    value = base64.b64encode(text).decode() if payload.field == "data" else text.decode()
-    return {**manifest, payload.field: {**manifest[payload.field], payload.key: value}}
+def set_payloads(manifest: Manifest, opened: Iterable[tuple[Payload, bytes]]) -> Manifest:
+    """Return the Secret with values replaced by their plain texts. Raises ValueError: stringData cannot hold one."""
+    changed: dict[str, dict[str, Any]] = {}
+    for payload, text in opened:
+        value = base64.b64encode(text).decode() if payload.field == "data" else text.decode()
+        changed.setdefault(payload.field, {**manifest[payload.field]})[payload.key] = value
+    return {**manifest, **changed}
 
 
 def list_encrypted(manifest: Manifest) -> tuple[str, ...]:
@@ -306,30 +367,36 @@ def list_encrypted(manifest: Manifest) -> tuple[str, ...]:
     if is_left_encrypted(manifest):
         return ()
     ref = str(ObjectRef.of(manifest))
-    if find_block(manifest) or _holds_block(manifest):
+    if find_block(manifest):
         return (ref,)
-    return tuple(f"{one.key} of {ref}" for one in find_payloads(manifest))
+    payloads = tuple(f"{one.key} of {ref}" for one in find_payloads(manifest))
+    return payloads or ((ref,) if _holds_values(manifest) else ())
 
 
-def _holds_block(manifest: Manifest) -> bool:
-    """Tell whether a generator made keys of the lines of an encrypted file, or a block was taken away."""
-    if manifest.get("kind") not in ("Secret", "ConfigMap") or manifest.get("apiVersion") != "v1":
+def _holds_values(manifest: Manifest) -> bool:
+    """Tell whether values that SOPS encrypted stand anywhere in an object, though their block is not there.
+
+    It may have been taken away, spread over keys by a generator, or it stood on a List.
+    """
+    if _find_value(msgspec.json.encode(manifest)):
+        return True
+    if manifest["kind"] not in _ENCODED or manifest.get("apiVersion") != "v1":
         return False
-    for field in ("data", "stringData"):
-        values = manifest.get(field)
-        if not isinstance(values, dict):
-            continue
-        if not values.keys().isdisjoint(("sops_mac", "sops_version", "sops_lastmodified")):
-            return True
-        if manifest["kind"] == "Secret" and any(is_sealed(field, value) for value in values.values()):
-            return True
-    return False
+    encoded = manifest.get(_ENCODED[manifest["kind"]])
+    if isinstance(encoded, dict) and any(_find_value(_decode(value)) for value in encoded.values()):
+        return True
+    lines = {"sops_mac", "sops_version", "sops_lastmodified"} if manifest["kind"] == "Secret" else {"sops_mac"}
+    fields = (manifest.get(field) for field in ("data", "stringData"))
+    return any(isinstance(values, dict) and not lines.isdisjoint(values) for values in fields)
+
+
+def _find_value(data: bytes) -> bool:
+    return SEALED in data and _VALUE.search(data) is not None
 
 
 def is_sealed(field: str, value: Any) -> bool:
     """Tell whether SOPS encrypted a value of a Secret; in `data` it may have been put into base64 since."""
-    text = str(value).lstrip()
-    return text.startswith(SEALED) or (field == "data" and text.startswith(SEALED_IN_BASE64))
+    return _find_value(str(value).encode("utf-8", "replace")) or (field == "data" and _find_value(_decode(value)))
 
 
 def list_values(before: bytes, after: bytes, format_: Format) -> tuple[str, ...]:
@@ -357,3 +424,11 @@ def _list_changed(before: Any, after: Any) -> Iterator[str]:
             yield from _list_changed(old[number] if number < len(old) else None, value)
     elif after != before and after is not None and not isinstance(after, bool):
         yield str(after)
+
+
+def list_forms(value: str) -> Iterator[str]:
+    """Yield a value, what it stands for in `data` of a Secret, and what is left of it when variables are replaced."""
+    yield value
+    yield _decode(value).decode("utf-8", "replace")
+    if "$" in value:
+        yield from _VARIABLE.split(value)

@@ -222,7 +222,7 @@ class _Construction:
         for key, child in node.value:
             value, part = self.build(child)
             size += part + len(key.value) // CHARACTERS_OF_A_NODE
-            if key.tag == _PLAIN and key.value == "<<":
+            if key.tag in (_PLAIN, f"{_CORE}merge") and key.value == "<<":
                 self.merged += part
                 if self.merged > MAX_NODES:
                     raise Malformed(_get_line(key), f"more than {MAX_NODES} values when aliases are written out")

@@ -13,7 +13,8 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gitops_core.domain.render.folders import Build
@@ -21,6 +22,10 @@ from gitops_core.domain.render.manifests import Malformed, read_documents
 
 _SPEAKS_OF_ONE = re.compile(rb"Secret|stringData|/data/")
 _MAY_HOLD = re.compile(rb"Secret|stringData|\bdata\b")
+_SHORT = {'"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_SHORT |= {"\v": "\\v"}
+_SIMPLE = re.compile(r"[ !#-%'-;=?-\[\]-~]*")
+"""What is quoted everywhere as it is: ASCII but for \" & < > and the backslash."""
 SHORTEST = 3  # what is shorter is no secret, and would mute half a sentence
 MOST = 10_000
 MUTED = "***"
@@ -50,24 +55,76 @@ def mute_secrets(text: str, build: Build, files: Mapping[str, bytes]) -> str:
 
 def mute_values(text: str, values: Iterable[str], withheld: str) -> str:
     """Replace by *** in `text` each of `values`, in any form; `withheld` says what is told of too many of them."""
-    pieces = {form for value in values for form in _list_forms(value) if len(form) >= SHORTEST}
-    if len(pieces) > MOST:
-        return withheld
-    for piece in sorted(pieces, key=len, reverse=True):
-        text = text.replace(piece, MUTED)
-    return text
+    return _make_mute(values, withheld, len(text))(text)
 
 
-def _list_forms(value: str) -> Iterator[str]:
-    """Yield how a value may be quoted: whole or a line of it, in base64, or as a literal of Go or JSON."""
-    yield base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
+def make_mute(values: Iterable[str], withheld: str) -> Callable[[str], str]:
+    """Make a function that does this to many texts."""
+    return _make_mute(values, withheld, sys.maxsize)
+
+
+def _make_mute(values: Iterable[str], withheld: str, most: int) -> Callable[[str], str]:
+    """Make it for texts of so many characters at most."""
+    pieces: set[str] = set()
+    for value in values:
+        pieces.update(form for form in _list_forms(value, most) if SHORTEST <= len(form) <= most)
+        if len(pieces) > MOST:
+            return lambda _: withheld
+    ordered = sorted(pieces, key=len, reverse=True)
+
+    def mute(text: str) -> str:
+        for piece in ordered:
+            text = text.replace(piece, MUTED)
+        return text
+
+    return mute
+
+
+def _list_forms(value: str, most: int) -> Iterator[str]:
+    """Yield how a value may be quoted: whole or a line of it, in base64, or as a literal of Go or JSON.
+
+    Args:
+        most: characters of the text that is looked through: nothing longer stands in it.
+    """
+    if len(value) <= most:
+        yield base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
     for piece in (value, *value.splitlines()):
-        once = _escape(piece.strip())
-        yield from (piece.strip(), once, _escape(once))  # twice: JSON in a text that is quoted
+        stripped = piece.strip()
+        if len(stripped) > most:
+            continue
+        yield stripped
+        if _SIMPLE.fullmatch(stripped):
+            continue
+        yield _quote(stripped)
+        for once in {_escape(stripped), _escape_markup(_escape(stripped))}:
+            yield from (once, _escape(once))  # twice: JSON in a text that is quoted
 
 
 def _escape(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _escape_markup(text: str) -> str:
+    """Write what Go's encoding/json does not leave as it is.
+
+    >>> _escape_markup("a<b>&c")
+    'a\\\\u003cb\\\\u003e\\\\u0026c'
+    """
+    return re.sub(r"[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _quote(text: str) -> str:
+    """Write a text as Go's strconv.Quote does, without the quotes."""
+    return "".join(map(_quote_character, text))
+
+
+def _quote_character(character: str) -> str:
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    if character.isprintable():
+        return character
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _list_generated(generators: Any, folder: str, files: Mapping[str, bytes]) -> Iterator[str]:

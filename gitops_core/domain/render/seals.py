@@ -27,12 +27,16 @@ class Sealed:
     Attributes:
         names: of the objects in it, where these can be read.
         is_opened: it may be opened: nobody wants it as it is, and it is not to be put into a ConfigMap.
+        is_left: somebody wants it as it is.
+        digest: of what is in it, encrypted or not.
     """
 
     path: str
     names: tuple[str, ...]
     block: Block
     is_opened: bool = True
+    is_left: bool = False
+    digest: bytes = b""
 
     @property
     def told(self) -> str:
@@ -47,7 +51,9 @@ def find_sealed(path: str, data: bytes, *, is_shown: bool = False) -> Iterator[S
     """
     for piece in take_apart(data, path):
         if piece.block is not None:
-            yield Sealed(path, piece.names, piece.block, piece.format is not None and not is_shown)
+            is_left = piece.format is None
+            is_opened = not is_left and not is_shown
+            yield Sealed(path, piece.names, piece.block, is_opened, is_left, piece.digest)
 
 
 def find_plain_secrets(path: str, data: bytes) -> Iterator[str]:
@@ -162,6 +168,39 @@ def explain_moved(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
         if owners[one.block.mac].names != one.names
     ]
     return _tell(found)
+
+
+def explain_edited(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
+    """Explain which files were changed in a way that their mac does not tell; "" when none was.
+
+    SOPS makes a new mac whenever it writes values: with the same one, nothing but its recipients may be another.
+    """
+    known: dict[str, set[bytes]] = {}
+    for one in before:
+        known.setdefault(one.block.mac, set()).add(one.digest)
+    return _tell(
+        [
+            f"{one.told} was changed by something else than sops, in what its mac does not cover"
+            for one in now
+            if one.is_opened and one.block.mac and one.block.covers_all
+            if one.digest not in known.get(one.block.mac, {one.digest})
+        ]
+    )
+
+
+def explain_left(now: Iterable[Sealed], before: Iterable[Sealed]) -> str:
+    """Explain which files are to be left encrypted that were opened before; "" when none is.
+
+    The annotation that says so is in no mac: whoever writes to the source can make ciphertext of a Secret by it.
+    """
+    opened = {place for one in before if one.is_opened for place in _list_places(one)}
+    return _tell(
+        [
+            f"{one.told} is left encrypted by an annotation, and was decrypted before"
+            for one in now
+            if one.is_left and not opened.isdisjoint(_list_places(one))
+        ]
+    )
 
 
 def _tell(found: list[str]) -> str:

@@ -14,12 +14,13 @@ from gitops_core.api import KustomizationStatus, Snapshot
 from gitops_core.domain.sync.durations import write_duration
 
 HISTORY = 5
+APPLIED = ("ReconciliationSucceeded", "HealthCheckFailed")
+"""Outcomes of attempts that applied everything, and pruned the others."""
 
 
 def list_applied_revisions(status: KustomizationStatus) -> frozenset[str]:
     """List every revision whose objects were applied, and the others pruned, as far back as the status tells."""
-    outcomes = ("ReconciliationSucceeded", "HealthCheckFailed")
-    applied = (s.metadata.get("revision", "") for s in status.history if s.last_reconciled_status in outcomes)
+    applied = (s.metadata.get("revision", "") for s in status.history if s.last_reconciled_status in APPLIED)
     return frozenset({status.last_applied_revision, *applied} - {""})
 
 

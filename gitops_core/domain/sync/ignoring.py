@@ -175,7 +175,7 @@ def _select(fields: FieldSet, live: Any, place: Pointer) -> FieldSet:
     value, last = live, NOTHING
     for part in place:
         value = value[int(part)] if isinstance(value, list) else value[part]
-        element = next((one for one in _spell(part, value) if fields.get_subset(one) or (one,) in fields), None)
+        element = next((one for one in spell_member(part, value) if fields.get_subset(one) or (one,) in fields), None)
         if element is None:
             return NOTHING
         below = fields.get_subset(element)
@@ -197,7 +197,7 @@ def _keep(value: Any, fields: FieldSet) -> Any:
     if isinstance(value, list):
         kept = []
         for number, item in enumerate(value):
-            spelled = _spell(str(number), item)
+            spelled = spell_member(str(number), item)
             element = next((one for one in spelled if fields.get_subset(one) or (one,) in fields), None)
             if element is not None:
                 kept.append(_keep(item, fields.get_subset(element)))
@@ -205,7 +205,7 @@ def _keep(value: Any, fields: FieldSet) -> Any:
     return value
 
 
-def _spell(part: str, value: Any) -> list[str]:
+def spell_member(part: str, value: Any) -> list[str]:
     """Return how managedFields may call a member of an object or a list."""
     if isinstance(value, Mapping | list):
         return [f"f:{part}", *_list_key_elements(value), f"i:{part}"]

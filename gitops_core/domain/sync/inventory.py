@@ -14,7 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gitops_core.domain.objects.texts import shorten
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
+
+LONGEST = 300
+"""Characters of what is no id that a message quotes."""
 
 
 def format_id(ref: ObjectRef) -> str:
@@ -33,14 +37,19 @@ def parse_id(text: str, version: str) -> ObjectRef:
     'Deployment/default/web'
 
     Raises:
-        ValueError: fewer than four parts.
+        ValueError: fewer than four parts, or no object can be called so.
     """
     namespace, _, rest = text.partition("_")
     parts = rest.rsplit("_", 2)
-    if len(parts) != 3:
-        raise ValueError(f"not an inventory id: {text!r}")
+    if len(parts) != 3 or not parts[2] or not _is_segment(parts[0]) or not _is_segment(namespace or "-"):
+        raise ValueError(f"not an inventory id: {shorten(text, LONGEST)!r}")
     name, group, kind = parts
     return ObjectRef(Kind(group, version, kind), ObjectKey(namespace, name.replace("__", ":")))
+
+
+def _is_segment(name: str) -> bool:
+    """Tell whether a name can stand in a path of the API server, as every object's can."""
+    return bool(name) and name not in (".", "..") and "/" not in name and "%" not in name
 
 
 def merge(new: Iterable[ObjectRef], old: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:

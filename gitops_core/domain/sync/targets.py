@@ -1,8 +1,9 @@
 """Where a Kustomization is applied, and with whose rights.
 
-    spec.kubeConfig.secretRef   spec.serviceAccountName, or the operator's default
-    none: our own cluster       none: as we are, or as the kubeconfig is
-    a Secret with a kubeconfig  a service account of that cluster, in a namespace of the Kustomization's name for it
+    spec.kubeConfig             spec.serviceAccountName, or the operator's default
+    none: our own cluster       none: as we are, or as the kubeconfig or the token is
+    secretRef: a kubeconfig     a service account of that cluster, in a namespace of the Kustomization's name for it
+    configMapRef: see remotes   likewise
 
 Source: Flux, pkg/runtime/client, Impersonator.
 """
@@ -39,6 +40,12 @@ def find_kubeconfig(wanted: Kustomization) -> KubeConfig | None:
     if reference is None:
         return None
     return KubeConfig(ObjectKey(wanted.metadata.namespace, reference.name), reference.key)
+
+
+def find_description(wanted: Kustomization) -> ObjectKey | None:
+    """Return the ConfigMap that describes the cluster that a Kustomization is applied to (remotes); None for none."""
+    reference = wanted.spec.kube_config.config_map_ref if wanted.spec.kube_config is not None else None
+    return ObjectKey(wanted.metadata.namespace, reference.name) if reference is not None else None
 
 
 class AccountInvalid(StalledError):

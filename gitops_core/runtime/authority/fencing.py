@@ -21,6 +21,7 @@ from gitops_core.ports import (
     GitAccess,
     GitRef,
     GitRemote,
+    RemoteCluster,
     Signer,
     Target,
     Trees,
@@ -71,9 +72,9 @@ class FencedClusters:
 
     @asynccontextmanager
     async def open(
-        self, kubeconfig: Sensitive | None, service_account: ObjectKey | None, *, about: str = ""
+        self, cluster: Sensitive | RemoteCluster | None, service_account: ObjectKey | None, *, about: str = ""
     ) -> AsyncIterator[Target]:
-        async with self.inner.open(kubeconfig, service_account, about=about) as target:
+        async with self.inner.open(cluster, service_account, about=about) as target:
             yield Target(target.id, FencedCluster(target.cluster, self.fence, target.id))
 
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
-from gitops_core.meta import Kind, Manifest, ObjectRef
-from gitops_core.ports import ApiResource, Cluster, Page, Query, WatchEvent
+from gitops_core.meta import SERVICE_ACCOUNT, Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.ports import AccountToken, ApiResource, Cluster, Page, Query, WatchEvent
 
 A = TypeVar("A")
 T = TypeVar("T")
 
-Reading = Literal["get", "list", "watch"]
+Reading = Literal["get", "list", "watch", "request_token"]
+"""A token is no object: who is given one changed nothing."""
+
 Writing = Literal["create", "replace", "apply", "patch", "delete"]
 
 
@@ -36,7 +38,7 @@ class Request(NamedTuple):
     @property
     def is_write(self) -> bool:
         """Tell whether it may change something: a dry run is a write too, as the API server sees it."""
-        return self.method not in ("get", "list", "watch")
+        return self.method not in ("get", "list", "watch", "request_token")
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,10 @@ class Forwarding:
             dry_run=dry_run,
         )
         await self._send(Request("delete", ref, dry_run), send)
+
+    async def request_token(self, account: ObjectKey, audiences: Sequence[str] = ()) -> AccountToken:
+        about = ObjectRef(SERVICE_ACCOUNT, account)
+        return await self._send(Request("request_token", about), partial(self.inner.request_token, account, audiences))
 
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         return self._wrap(self.inner.impersonate(user, groups))

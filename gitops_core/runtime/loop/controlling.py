@@ -417,7 +417,9 @@ class ControllerLoop(Generic[R]):
             self._failures[key] = self._failures.get(key, 0) + 1
         elif not isinstance(result, Postponed):
             self._failures.pop(key, None)
-        delay = choose_delay(result, self._failures.get(key, 0), self._around.chance.random())
+        present = self._informer.objects.get(key)
+        interval = self.controller.find_interval(present) if present is not None else None
+        delay = choose_delay(result, self._failures.get(key, 0), self._around.chance.random(), interval)
         if delay is None:
             self.queue.unschedule(key)
         else:

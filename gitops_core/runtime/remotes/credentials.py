@@ -24,15 +24,15 @@ from dataclasses import replace
 
 from gitops_core.api import GitRepository
 from gitops_core.api.fields import LocalReference
-from gitops_core.errors import GitAccessDenied, StalledError
+from gitops_core.errors import CredentialsInvalid, GitAccessDenied, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.oci.reaching import read_proxy
-from gitops_core.ports import Cluster, GitAccess, GitHubApp
+from gitops_core.ports import NO_CLOUDS, Clouds, Cluster, GitAccess, GitHubApp
+from gitops_core.runtime.remotes.identities import read_identity
 
 SECRET = Kind("", "v1", "Secret")
 WRONG_PROVIDER = "InvalidProviderConfiguration"
 NO_APP = "secretRef with github app data must be specified when provider is set to github"
-PROXY_SCHEMES = ("http", "https", "socks5")
 
 
 def list_secrets(namespace: str, *references: LocalReference | None) -> Iterator[ObjectRef]:
@@ -54,37 +54,64 @@ async def read_git_access(cluster: Cluster, namespace: str, secret_name: str, ur
 
 
 async def read_repository_access(
-    cluster: Cluster, repository: GitRepository, credentials: ObjectKey | None = None
+    cluster: Cluster,
+    repository: GitRepository,
+    credentials: ObjectKey | None = None,
+    clouds: Clouds = NO_CLOUDS,
+    default_account: str = "",
 ) -> GitAccess:
     """Read how a GitRepository is reached: with its credentials, or those of another Secret, and by its proxy.
 
+    Args:
+        default_account: as whom a cloud is asked where no ServiceAccount is named; "" for this process itself.
+
     Raises:
-        GitAccessDenied: a Secret is missing, or is not what it should be.
-        ClusterError.
+        GitAccessDenied: a Secret is missing, or is not what it should be, or a cloud gives nothing.
+        StalledError: it is no repository of its provider's; ClusterError.
     """
     spec, namespace = repository.spec, repository.metadata.namespace
     if credentials is None and spec.secret_ref is not None:
         credentials = ObjectKey(namespace, spec.secret_ref.name)
     if credentials is None and spec.provider == "github":
         raise StalledError(NO_APP, reason=WRONG_PROVIDER)
-    access = GitAccess()
+    own = ObjectKey(namespace, spec.secret_ref.name) if spec.secret_ref is not None else None
+    access, is_own = GitAccess(), credentials == own
     if credentials is not None:
         values = await _read_values(cluster, credentials)
         if "githubAppID" in values and spec.provider != "github":
             cause = f"secretRef '{credentials}' has github app data but provider is not set to github"
             raise GitAccessDenied(cause, reason=WRONG_PROVIDER)
-        is_own = spec.secret_ref is not None and credentials == ObjectKey(namespace, spec.secret_ref.name)
-        if spec.provider == "github" and (is_own or "githubAppID" in values):
+        if spec.provider in ("aws", "azure") and is_own:
+            access = replace(make_git_access(values, credentials, spec.url), username="", password=None)
+        elif spec.provider == "github" and (is_own or "githubAppID" in values):
             access = make_app_access(values, credentials)
         else:
             access = make_git_access(values, credentials, spec.url)
+    if spec.provider in ("aws", "azure") and (credentials is None or is_own):
+        access = await _log_in(cluster, repository, access, clouds, default_account)
     if spec.proxy_secret_ref is None:
         return access
     key = ObjectKey(namespace, spec.proxy_secret_ref.name)
     try:
-        return replace(access, proxy=read_proxy(await _read_values(cluster, key), str(key), PROXY_SCHEMES, cure=""))
+        return replace(access, proxy=read_proxy(await _read_values(cluster, key), str(key)))
     except (ValueError, GitAccessDenied) as error:
         raise GitAccessDenied(f"failed to configure proxy options: {error}") from None
+
+
+async def _log_in(
+    cluster: Cluster, repository: GitRepository, access: GitAccess, clouds: Clouds, default_account: str
+) -> GitAccess:
+    """Add what a cloud gives for its repository. Raises GitAccessDenied, StalledError, ClusterError."""
+    provider, name = repository.spec.provider, repository.spec.service_account_name or default_account
+    if provider not in ("aws", "azure"):
+        return access
+    try:
+        account = ObjectKey(repository.metadata.namespace, name)
+        identity = await read_identity(cluster, provider, account) if name else None
+        given = await clouds.get_git_access(provider, repository.spec.url, identity)
+    except CredentialsInvalid as error:
+        raise GitAccessDenied(f"failed to configure authentication options: {error}") from None
+    return replace(access, username=given.username, password=given.password, bearer_token=given.bearer_token)
 
 
 async def read_secret(cluster: Cluster, key: ObjectKey) -> dict[str, bytes]:

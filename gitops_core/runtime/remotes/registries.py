@@ -2,7 +2,7 @@
 
     secretRef, serviceAccountName   one docker configuration; of entries that fit equally well, secretRef's
     certSecretRef, proxySecretRef   whom to trust, which certificate to show, which way to go
-    provider                        not generic: the cloud's login instead of the first line
+    provider                        not generic: the cloud's login instead of the first line, by the account's role
 
 Source: github.com/fluxcd/image-reflector-controller, internal/registry/options.go.
 """
@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 from gitops_core.api.fields import LocalReference
 from gitops_core.errors import CredentialsInvalid, StalledError
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectMeta, ObjectRef, Sensitive
+from gitops_core.meta import SERVICE_ACCOUNT, Manifest, ObjectKey, ObjectMeta, ObjectRef, Sensitive
 from gitops_core.oci.credentials import (
     OPEN,
     Credentials,
@@ -29,9 +29,9 @@ from gitops_core.oci.reaching import ProxyUnsupported, Trust, read_proxy, read_t
 from gitops_core.oci.references import Repository
 from gitops_core.ports import CloudLogins, Cluster, Compute, NoCloudLogins
 from gitops_core.runtime.remotes.credentials import SECRET, decode_data, list_secrets
+from gitops_core.runtime.remotes.identities import read_identity
 from gitops_core.runtime.sharing.computing import IN_PLACE
 
-SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
 CONFIG_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
 MOST_PULL_SECRETS = 50
 ENTRY_WEIGHT = 20
@@ -71,8 +71,12 @@ async def read_registry_access(
     repository: Repository,
     logins: CloudLogins | None = None,
     compute: Compute = IN_PLACE,
+    default_account: str = "",
 ) -> RegistryAccess:
     """Read how to reach `repository`, which is `wanted`'s, with everything that `wanted` names.
+
+    Args:
+        default_account: as whom a cloud is asked where no ServiceAccount is named; "" for this process itself.
 
     Raises:
         CredentialsInvalid: an object that it names is missing, or is not what it should be.
@@ -92,8 +96,10 @@ async def read_registry_access(
             else Trust()
         )
         if spec.provider != "generic":
-            _refuse_impersonation(wanted)
-            credentials = await (logins or NoCloudLogins()).login(spec.provider, repository)
+            name, identity = spec.service_account_name or default_account, None
+            if name:
+                identity = await read_identity(cluster, spec.provider, ObjectKey(namespace, name))
+            credentials = await (logins or NoCloudLogins()).login(spec.provider, repository, identity)
         else:
             credentials = await _find_credentials(cluster, wanted, repository, compute)
     except ProxyUnsupported as error:
@@ -138,15 +144,6 @@ def list_named_for_access(wanted: InRegistry) -> Iterator[ObjectRef]:
     if spec.service_account_name:
         yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, spec.service_account_name))
         yield ObjectRef(SECRET, ObjectKey(namespace, "*"))
-
-
-def _refuse_impersonation(wanted: InRegistry) -> None:
-    if wanted.spec.service_account_name:
-        raise StalledError(
-            "spec.serviceAccountName with a cloud provider is not supported: leave it out, and give the identity to"
-            " this process's own ServiceAccount",
-            reason="FeatureGateDisabled",
-        )
 
 
 async def _find_credentials(

@@ -114,6 +114,11 @@ def get_namespace_at_work() -> str:
     return (ACCOUNT.get() or Account()).owner
 
 
+def get_object_at_work() -> ObjectRef | None:
+    """Get the object on whose account this is; None outside of a reconciliation."""
+    return (ACCOUNT.get() or Account()).about
+
+
 class Inline:
     """Implements gitops_core.ports.Compute in place: for commands, and where time is virtual."""
 
@@ -122,6 +127,16 @@ class Inline:
 
 
 IN_PLACE = Inline()
+
+
+class Beside:
+    """Implements gitops_core.ports.Compute in the loop's own threads, on nobody's account: for who is trusted."""
+
+    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        return work(*args) if weight <= SMALL else await asyncio.to_thread(work, *args)
+
+
+BESIDE = Beside()
 
 
 class _Ended(BaseException):

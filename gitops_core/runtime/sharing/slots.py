@@ -37,9 +37,11 @@ class _Work:
 class Slots:
     """Attributes:
     size: how many work at the same time.
+    works: what they do, in the plural, as who waits is told.
     """
 
     size: int
+    works: str
     _running: list[_Work] = field(default_factory=list)
     _waiting: dict[str, deque[asyncio.Future[_Work]]] = field(default_factory=dict)
     _turns: dict[str, int] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class Slots:
     async def _enter(self, owner: str) -> _Work:
         waiting = self._waiting.setdefault(owner, deque())
         if len(waiting) >= MOST_WAITING and self._is_used_up(owner):
-            raise Postponed(f"many builds of namespace {owner!r} wait, and those before them are slow")
+            raise Postponed(f"many {self.works} of namespace {owner!r} wait, and those before them are slow")
         turn: asyncio.Future[_Work] = asyncio.get_running_loop().create_future()
         waiting.append(turn)
         self._begin()
@@ -70,7 +72,7 @@ class Slots:
             raise
         if not turn.done():
             self._withdraw(owner, turn)
-            raise Postponed(f"builds of namespace {owner!r} wait for those before them")
+            raise Postponed(f"{self.works} of namespace {owner!r} wait for those before them")
         return turn.result()
 
     def _withdraw(self, owner: str, turn: asyncio.Future[_Work]) -> None:

@@ -79,12 +79,21 @@ def _is_refreshed_by_edits(wanted: ExternalSecret) -> bool:
 
 def find_next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime) -> float | None:
     """Find the seconds until the next refresh, at least one; None when only a change brings it about."""
-    interval = parse_interval(wanted)
-    if wanted.spec.refresh_policy != "Periodic" or interval <= 0:
+    interval = find_interval(wanted)
+    if interval is None:
         return None
     if refreshed is None:
         return interval
     return max(1.0, interval - (now - refreshed).total_seconds())
+
+
+def find_interval(wanted: ExternalSecret) -> float | None:
+    """Find the seconds between two refreshes; None where it is refreshed by changes alone."""
+    try:
+        interval = parse_interval(wanted)
+    except ValueError:
+        return None
+    return interval if wanted.spec.refresh_policy == "Periodic" and interval > 0 else None
 
 
 def parse_interval(wanted: ExternalSecret) -> float:

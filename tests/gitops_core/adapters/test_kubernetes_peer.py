@@ -6,11 +6,12 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.kubernetes import KubernetesCluster, KubernetesClusters
 from gitops_core.adapters.kubernetes.clusters import LARGEST_ANSWER
@@ -18,11 +19,13 @@ from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, Invalid, KindUnknown, NotLeader
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
-from gitops_core.ports import Query, WatchEvent
+from gitops_core.ports import Compute, Query, WatchEvent
 from gitops_core.runtime.authority.fencing import FencedCluster
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.sharing.computing import IN_PLACE
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.sharing.computing import IN_PLACE, Threads
 from gitops_core.runtime.watching.informers import read_every_page
+from tests.stretches import LONGEST, Stretches
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -593,3 +596,73 @@ async def test_a_long_list_of_kinds_is_not_read_in_the_loop() -> None:
 
     assert found.plural == "a7"
     assert spent[0] < spent[1] / 2
+
+
+def serve_kinds(number: int, **more: object) -> dict[str, object]:
+    """What a server says of that many kinds, in one group."""
+    kinds = [
+        {
+            "resource": f"widgets{n}",
+            "scope": "Namespaced",
+            "responseKind": {"group": "example.com", "version": "v1", "kind": f"Widget{n}"},
+            "verbs": ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"],
+            **more,
+        }
+        for n in range(number)
+    ]
+    group = {"metadata": {"name": "example.com"}, "versions": [{"version": "v1", "resources": kinds}]}
+    return {"kind": "APIGroupDiscoveryList", "items": [group]}
+
+
+@asynccontextmanager
+async def discovering(answer: object, compute: Compute) -> AsyncIterator[KubernetesCluster]:
+    """A cluster whose server says that of its kinds."""
+    body = json.dumps(answer).encode()
+
+    async def kinds(request: web.Request) -> web.Response:
+        if request.path not in ("/api", "/apis"):
+            raise web.HTTPNotFound
+        return web.Response(body=body, content_type="application/json")
+
+    application = web.Application()
+    application.router.add_get("/{rest:.*}", kinds)
+    async with TestServer(application) as server:
+        endpoint = Endpoint(str(server.make_url("")).rstrip("/"), StaticLogin(Sensitive("Bearer hunter2")))
+        cluster = KubernetesCluster(endpoint, compute=compute)
+        try:
+            yield cluster
+        finally:
+            await cluster.close()
+
+
+async def test_a_long_list_of_kinds_is_read_beside_the_loop() -> None:
+    measured, metrics = Stretches(), Metrics(CollectorRegistry())
+    with closing(Threads(metrics)) as compute:
+        async with discovering(serve_kinds(5000), compute) as cluster:
+            with measured.measured():
+                found = await cluster.find_api_resource(Kind("example.com", "v1", "Widget4999"))
+                everything = await cluster.list_api_resources()
+
+    assert (found.plural, found.namespaced, len(everything)) == ("widgets4999", True, 5000)
+    assert measured.longest < LONGEST, measured.where
+    assert metrics.registry.get_sample_value("sealoop_compute_seconds_total")
+
+
+TOO_MANY = {"metadata": {"name": "example.com"}, "versions": [{"version": "v1", "resources": [0] * 100_001}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (serve_kinds(1) | {"items": [TOO_MANY]}, "the API server serves more than 100000 kinds"),
+        (serve_kinds(1, shortNames=["x" * 70_000]), "the API server says more than 64 KiB of one kind"),
+        ({"kind": "APIGroupDiscoveryList", "items": [0] * 2_000_002}, "has more than 2000000 values"),
+        ({"kind": "APIVersions", "versions": [f"v{n}" for n in range(100_001)]}, "serves more than 100000 kinds"),
+        ({"kind": "APIGroupDiscoveryList", "items": [[[0]]]}, "the API server's list of kinds cannot be read"),
+    ],
+    ids=["too many kinds", "a kind that is too long", "too many values", "too many versions", "not kinds"],
+)
+async def test_a_list_of_kinds_that_no_server_has_is_refused(answer: object, cause: str) -> None:
+    async with discovering(answer, IN_PLACE) as cluster:
+        with pytest.raises(ClusterUnavailable, match=cause):
+            await cluster.list_api_resources()

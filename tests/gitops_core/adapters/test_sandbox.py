@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -265,16 +267,52 @@ def test_without_landlock_a_program_of_root_runs_as_nobody() -> None:
     assert "no Landlock" in other.described
 
 
-def test_folders_of_services_that_were_killed_are_removed() -> None:
-    old, fresh = (Path(sandbox.MEMORY, f"{sandbox.PREFIX}test-{name}") for name in ("old", "fresh"))
-    for folder in (old, fresh):
-        folder.mkdir()
-        (folder / "file").write_text("x")
-    now = time.time()
-    os.utime(old, (now - 7200, now - 7200))
+def test_folders_of_services_that_were_killed_are_removed_at_once_and_those_of_the_living_are_not() -> None:
+    living = hostile("import time; time.sleep(60)")
+    thread = threading.Thread(target=_run_until_stopped, args=(living,))
+    thread.start()
+    place = Path(sandbox.MEMORY)
+    while living._process is None:  # its folder is locked when it begins
+        time.sleep(0.01)
+    used = {*place.glob(f"{sandbox.PREFIX}{os.getpid()}-*")}
+    killed = Path(tempfile.mkdtemp(prefix=f"{sandbox.PREFIX}{os.getpid()}-", dir=place))
+    (killed / "file").write_text("x")
 
-    remove_stale_folders(now)
+    try:
+        remove_stale_folders()
 
-    assert (old.exists(), fresh.exists()) == (False, True)
-    (fresh / "file").unlink()
-    fresh.rmdir()
+        assert not killed.exists()
+        assert used
+        assert all(folder.exists() for folder in used)
+    finally:
+        living.stop()
+        thread.join()
+
+
+def _run_until_stopped(program: Sandboxed) -> None:
+    with contextlib.suppress(Stopped):
+        program.run()
+
+
+def test_what_must_not_stand_on_a_disk_is_not_written_where_no_memory_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    disk = tmp_path / "shm"
+    disk.mkdir()
+    monkeypatch.setattr(sandbox, "MEMORY", str(disk))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sandbox, "_is_in_memory", lambda place: False)
+    secret, other = hostile("print(open('own').read())"), hostile("print(open('own').read())")
+    secret.is_secret = True
+
+    assert other.run().output == b"hello\n"
+    with pytest.raises(OSError, match="not written to a disk"):
+        secret.run()
+    assert [*tmp_path.iterdir()] == [disk]
+    assert [*disk.iterdir()] == []
+
+
+def test_memory_is_told_from_disks_by_what_the_kernel_says() -> None:
+    assert sandbox._is_in_memory("/dev/shm")
+    assert not sandbox._is_in_memory("/proc/self")
+    assert not sandbox._is_in_memory("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.server
 import json
@@ -20,9 +21,10 @@ import pytest
 
 from gitops_core.adapters.sandbox import Finished, Limits, Sandboxed
 from gitops_core.adapters.sops import Sops, SopsUnavailable
-from gitops_core.domain.render.encrypted import take_apart
+from gitops_core.domain.render.encrypted import Block, Recipient, take_apart
 from gitops_core.domain.render.sopskeys import SopsKeys, parse_keys
 from gitops_core.errors import DecryptionFailed, MacMismatch
+from gitops_core.meta import Sensitive
 from tests.servers.sops import SECRET_FIELDS, AgeKey, encrypt
 from tests.servers.vault import VaultServer
 
@@ -334,3 +336,52 @@ async def test_what_is_no_file_of_sops_and_what_is_too_large_is_refused_in_one_s
         await _open(Sops(), b"a: b\nsops: {mac: x, lastmodified: never}\n", keys)
     with pytest.raises(DecryptionFailed, match="larger than 5 MiB"):
         await _open(Sops(), b"a: b\nsops: {mac: x}\nc: " + b"x" * (6 << 20) + b"\n", keys)
+
+
+async def test_who_brings_credentials_of_one_service_asks_no_other_with_those_of_this_machine(tmp_path: Path) -> None:
+    told = tmp_path / "sops"
+    told.write_text('#!/bin/sh\nset\n[ -n "$VAULT_TOKEN" ] || exit 128\n')
+    told.chmod(0o755)
+    own = {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.2",
+        "AWS_REGION": "eu-central-1",
+        "AZURE_CLIENT_ID": "ours",
+        "AZURE_FEDERATED_TOKEN_FILE": "/etc/hostname",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/etc/hostname",
+    }
+    block = Block((Recipient("gcp_kms", "x"),), "", "m", True)
+    sops = Sops(str(told), environment=own)
+
+    shown = await sops.decrypt(b"x", "yaml", block, SopsKeys(environment={"VAULT_TOKEN": Sensitive("t")}))
+
+    found = dict(line.split("=", 1) for line in shown.decode().splitlines() if "=" in line)
+    assert found["VAULT_TOKEN"].strip("'") == "t"
+    assert found["AWS_REGION"].strip("'") == "eu-central-1"
+    assert found["AWS_EC2_METADATA_DISABLED"].strip("'") == "true"
+    assert found["AZURE_TOKEN_CREDENTIALS"].strip("'") == "EnvironmentCredential"
+    assert found["GOOGLE_APPLICATION_CREDENTIALS"].strip("'") == "/nonexistent/credentials"
+    assert not {"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"} & found.keys()
+
+
+async def test_a_key_service_that_hangs_keeps_nobody_from_what_a_key_at_hand_opens(tmp_path: Path) -> None:
+    program = tmp_path / "sops"
+    program.write_text(
+        '#!/bin/sh\n[ -n "$SOPS_AGE_KEY" ] && exit 0\n[ -n "$VAULT_TOKEN" ] || exit 128\nwhile :; do :; done\n'
+    )
+    program.chmod(0o755)
+    sops = Sops(str(program), at_once=1)
+    asked = Block((Recipient("hc_vault", "http://127.0.0.1:1"),), "", "m", True)
+    hanging = asyncio.create_task(
+        sops.decrypt(b"x", "yaml", asked, SopsKeys(environment={"VAULT_TOKEN": Sensitive("t")}))
+    )
+    try:
+        while not sops._asking._running:
+            assert not hanging.done()
+            await asyncio.sleep(0.01)
+
+        at_hand = Block((Recipient("age", "age1x"),), "", "m", True)
+        assert await sops.decrypt(b"x", "yaml", at_hand, SopsKeys(Sensitive("AGE-SECRET-KEY-1X"))) == b""
+        assert not hanging.done()
+    finally:
+        hanging.cancel()
+        await asyncio.wait({hanging})

@@ -10,15 +10,21 @@ from typing import Any
 import pytest
 
 from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.adapters.sops import Sops
 from gitops_core.api import Kustomization
 from gitops_core.commands.plan import Planned, plan
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import FixedTree, Kind
+from gitops_core.ports import Cluster
+from gitops_core.reconcilers.building import Builder
+from gitops_core.reconcilers.decrypting import Decrypter
 from gitops_core.schema import read_manifest
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, config_map
 from tests.simulation.loop import in_virtual_time
 
 JOB = Kind("batch", "v1", "Job")
+FILLER = "-" * 110
+"""Almost as long as a value may be that is told whole."""
 BEGINNING = {
     "apps/a.yaml": config_map("a", "1"),
     "apps/b.yaml": config_map("b", "1"),
@@ -32,11 +38,16 @@ def job(image: str) -> str:
     return json.dumps({**about, "spec": {"template": {"spec": pod}}})
 
 
+def make_builder(cluster: Cluster) -> Builder:
+    renderer = Kustomize()
+    return Builder(renderer, Decrypter(cluster, renderer, Sops()))
+
+
 async def plan_in(world: World, files: dict[str, str | None]) -> tuple[Planned, ...]:
     whole = {path: text.encode() for path, text in files.items() if text is not None}
     wanted = read_manifest(Kustomization, await world.kustomization("apps"))
     before = len(world.cluster.requests)
-    found = await plan(wanted, FixedTree("x", whole), world.cluster, Kustomize(), world.clock)
+    found = await plan(wanted, FixedTree("x", whole), world.cluster, make_builder(world.cluster), world.clock)
     written = [one for one in world.cluster.since(before, "apply", "create", "patch", "delete") if not one[2]]
     assert written == []
     return found
@@ -92,7 +103,7 @@ async def test_a_plan_tells_the_fields_and_an_edit_by_hand_that_would_be_set_bac
         await world.local.patch(ref, {"data": {"a": "9"}}, field_manager="somebody")
         changed = (await plan_in(world, {**BEGINNING}))[0]
 
-    assert [str(one) for one in changed.differences] == ["data.a: 9 -> 1"]
+    assert [str(one) for one in changed.differences] == ["data.a: 9 -> 1 (set by somebody)"]
 
 
 @in_virtual_time
@@ -123,21 +134,24 @@ async def test_values_of_secrets_are_told_nowhere() -> None:
         "stringData": {"key": "hunter2hunter2"},
     }
     await world.local.create({"apiVersion": "v1", "kind": "Secret", **variable}, field_manager="test")
-    files = {"apps/s.yaml": secret("first-secret"), "apps/a.yaml": config_map("a", "x ${key}")}
+    files = {"apps/s.yaml": secret("first-secret"), "apps/a.yaml": config_map("a", f"x {FILLER}${{key}}")}
     await world.begin(files)
     await world.sync("apps", "./apps", postBuild={"substituteFrom": [{"kind": "Secret", "name": "v"}]})
     async with world.running():
         await asyncio.sleep(5)
         changed: dict[str, str | None] = {
             "apps/s.yaml": secret("other-secret"),
-            "apps/a.yaml": config_map("a", "y ${key}"),
+            "apps/a.yaml": config_map("a", f"y {FILLER}${{key}}"),
         }
         planned = await plan_in(world, changed)
+        with pytest.raises(GitOpsError, match=r"^\*\*\*/default/a dry-run failed: .*\*\*\*") as refused:
+            await plan_in(world, {"apps/a.yaml": "{apiVersion: example.org/v1, kind: '${key}', metadata: {name: a}}"})
 
+    assert "hunter2" not in str(refused.value)
     told = {str(one.ref): [str(difference) for difference in one.differences] for one in planned}
     assert told == {
         "Secret/default/s": ["data.password: *** -> ***"],
-        "ConfigMap/default/a": ["data.a: x *** -> y ***"],
+        "ConfigMap/default/a": [f"data.a: x {FILLER}*** -> y {FILLER}***"],
     }
 
 

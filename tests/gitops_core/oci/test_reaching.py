@@ -73,13 +73,13 @@ def test_an_address_that_is_not_a_proxy_is_refused_and_not_quoted(address: str, 
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["socks5://proxy:1080", "hunter2://u:p@x", "proxy:3128"])
-def test_only_http_proxies_are_spoken_to(address: str) -> None:
-    with pytest.raises(ProxyUnsupported, match=r"one of the supported schemes \(http, https\)") as caught:
+@pytest.mark.parametrize("address", ["socks4://proxy:1080", "hunter2://u:p@x", "proxy:3128"])
+def test_only_http_and_socks_5_proxies_are_spoken_to(address: str) -> None:
+    with pytest.raises(ProxyUnsupported, match=r"one of the supported schemes \(http, https, socks5\)") as caught:
         read_proxy({"address": address.encode()}, "d/s")
 
     assert "hunter2" not in str(caught.value)
-    assert ("'socks5'" in str(caught.value)) == address.startswith("socks5")
+    assert ("got 'socks4'" in str(caught.value)) == address.startswith("socks4")
 
 
 def test_no_address() -> None:

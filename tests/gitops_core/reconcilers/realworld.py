@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from gitops_core import component
+from gitops_core.adapters.clouds.identities import SdkClouds
 from gitops_core.adapters.expressions import SandboxedExpressions
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kubernetes import KubernetesClusters
@@ -146,12 +148,14 @@ async def real_world(state: Path, policy: Policy = DEFAULT_POLICY) -> AsyncItera
     local = LocalCluster.open(None, SystemClock(), SystemChance())
     for kind in KINDS:
         await local.create(make_crd(kind), field_manager="test")
-    git, logins = GitMirrors(state), SdkLogins()
+    git, clouds = GitMirrors(state), SdkClouds(os.environ)
+    logins = SdkLogins(clouds)
     async with OciRegistry() as registry, S3Buckets() as buckets:
         artifacts = RegistryArtifacts(registry)
-        yield RealWorld(local, git, Remotes(artifacts, logins, buckets), policy)
+        yield RealWorld(local, git, Remotes(artifacts, logins, buckets, clouds), policy)
         await artifacts.close()
     await logins.close()
+    await clouds.close()
     await git.close()
     local.close()
 

@@ -21,6 +21,7 @@ from gitops_core.schema import read_manifest
 from tests.gitops_core.reconcilers.realworld import RealWorld, condition, ready, real_world
 from tests.servers.aws import S3Server
 from tests.servers.certificates import Authority
+from tests.servers.proxy import socks_proxy
 from tests.stretches import LONGEST, Stretches
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
@@ -173,6 +174,16 @@ async def test_the_signature_is_what_a_store_that_checks_it_takes(s3_auth_server
         assert set(tree) == {"app/a b+c/ü&=.yaml", "x~y/(1)*'!.txt"}
 
 
+async def test_a_socks_proxy_leads_to_the_store(s3_server: S3Server, tmp_path: Path) -> None:
+    await fill(s3_server, "by-socks", {"app/one.yaml": config_map("one")})
+    async with socks_proxy("u:p") as proxy, real_world(tmp_path / "state") as world, world.running():
+        await world.secret("proxy", {"address": f"socks5://{proxy.host}", "username": "u", "password": "p"})
+        live = await watch(world, s3_server.host, "by-socks", proxySecretRef={"name": "proxy"})
+
+        assert ready(live) == ("True", "Succeeded")
+        assert set(proxy.targets) == {s3_server.host}
+
+
 async def test_where_no_region_is_said_the_one_that_the_store_names_is_signed_for(tmp_path: Path) -> None:
     async with liar() as (host, store), real_world(tmp_path / "state") as world, world.running():
         scopes: list[str] = []
@@ -198,9 +209,13 @@ async def test_where_no_region_is_said_the_one_that_the_store_names_is_signed_fo
         ({"proxySecretRef": {"name": "none"}}, "AuthenticationFailed"),
         ({"endpoint": "http://127.0.0.1:1"}, "AuthenticationFailed"),
         ({"endpoint": "user@127.0.0.1:1"}, "AuthenticationFailed"),
-        ({"provider": "gcp"}, "FieldsNotSupported"),
-        ({"provider": "aws", "secretRef": None}, "FieldsNotSupported"),
-        ({"sts": {"provider": "ldap", "endpoint": "https://x"}}, "FieldsNotSupported"),
+        ({"endpoint": "["}, "AuthenticationFailed"),
+        ({"endpoint": "a:b"}, "AuthenticationFailed"),
+        ({"endpoint": ""}, "AuthenticationFailed"),
+        ({"provider": "azure"}, "FieldsNotSupported"),
+        ({"provider": "gcp"}, "AuthenticationFailed"),
+        ({"provider": "aws", "secretRef": None}, "AuthenticationFailed"),
+        ({"sts": {"provider": "ldap", "endpoint": "https://x"}, "secretRef": None}, "AuthenticationFailed"),
     ],
 )
 async def test_what_cannot_be_reached_as_it_says_is_not_asked(

@@ -135,3 +135,47 @@ spec:
         await world.request(Kustomization, "a", "again")
         await asyncio.sleep(5)
         assert len(await warnings(world, "a")) == 1
+
+
+async def forge(world: World, name: str, *ids: str) -> None:
+    """An inventory that claims these beside what is there."""
+    entries = (await world.kustomization(name))["status"]["inventory"]["entries"]
+    forged = {"status": {"inventory": {"entries": [*entries, *({"id": id_, "v": "v1"} for id_ in ids)]}}}
+    ref = ObjectRef(Kustomization.KIND, ObjectKey("default", name))
+    await world.local.patch(ref, forged, field_manager="tenant", subresource="status")
+
+
+@in_virtual_time
+async def test_what_somebody_only_claims_in_a_status_is_no_contest() -> None:
+    """A real one beside it is told, and names who writes the object and nobody else."""
+    world = World()
+    await world.begin({**BOTH, "c/c.yaml": config_map("c")})
+    for name in ("a", "b", "c"):
+        await world.sync(name, f"./{name}", interval="1m" if name != "c" else "1h")
+    async with world.running():
+        await asyncio.sleep(10)
+        await forge(world, "c", "default_a__ConfigMap", "default_one__ConfigMap")
+        await asyncio.sleep(300)
+        await world.request(Kustomization, "a", "look")
+        await asyncio.sleep(10)
+
+        message = "ConfigMap/default/one is applied by Kustomization/default/b too: take it out of all but one"
+        assert condition(await world.kustomization("a"), "Contested") == ("True", "AppliedByOthers", message)
+        assert await warnings(world, "a") == [message]
+
+
+@in_virtual_time
+async def test_a_claim_makes_nobody_warn_also_when_a_new_commit_comes() -> None:
+    world = World()
+    await world.begin({"a/a.yaml": config_map("a"), "c/c.yaml": config_map("c")})
+    for name in ("a", "c"):
+        await world.sync(name, f"./{name}", interval="1m" if name == "a" else "1h")
+    async with world.running():
+        await asyncio.sleep(10)
+        await world.commit_and_sync({"a/a.yaml": config_map("a", "2")})
+        await forge(world, "c", "default_a__ConfigMap")
+        await world.request(Kustomization, "a", "look")
+        await asyncio.sleep(200)
+
+        assert condition(await world.kustomization("a"), "Contested") == ("", "", "")
+        assert await warnings(world, "a") == []

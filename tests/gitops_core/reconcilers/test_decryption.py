@@ -256,6 +256,22 @@ async def test_a_missing_secret_with_keys_is_told_and_its_coming_is_noticed(lab:
         assert _password(await world.live(SECRET, "db")) == PASSWORD
 
 
+@in_virtual_time
+async def test_the_operators_keys_open_for_who_names_none_also_where_objects_keep_to_their_namespaces(lab: Lab) -> None:
+    policy = Policy(cross_namespace_references=False, sops_age_secret=ObjectKey("operators", "keys"))
+    world = World(policy)
+    await world.begin({"apps/a.yaml": lab.secret()})
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "operators"}}
+    await world.local.create(namespace, field_manager="test")
+    await _put_keys(world, lab.key, namespace="operators")
+    await world.sync("apps", "./apps", decryption={"provider": "sops"})
+    async with world.running():
+        await asyncio.sleep(5)
+
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+        assert _password(await world.live(SECRET, "db")) == PASSWORD
+
+
 # what is told of files that are valid
 
 

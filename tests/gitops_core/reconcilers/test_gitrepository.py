@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 
 from gitops_core.api import GitRepository
 from gitops_core.errors import GitError
@@ -112,7 +113,7 @@ async def test_an_empty_repository_and_a_missing_secret_have_their_own_reasons()
 
 
 @in_virtual_time
-async def test_a_field_that_is_not_acted_on_stops_it() -> None:
+async def test_a_cloud_s_repository_in_a_process_without_clouds_says_so() -> None:
     world = World()
     await world.begin({"a.yaml": config_map("a")})
     await world.put(GitRepository, "v", interval="1m", url=URL, provider="aws")
@@ -120,7 +121,9 @@ async def test_a_field_that_is_not_acted_on_stops_it() -> None:
         await asyncio.sleep(5)
 
         live = await world.repository_object("v")
-        assert condition(live, "Stalled")[:2] == ("True", "FieldsNotSupported")
+        cause = "no identity of provider 'aws' is set up in this process"
+        told = f"failed to configure authentication options: {cause}"
+        assert condition(live, "Ready") == ("False", "AuthenticationFailed", told)
         assert "artifact" not in live["status"]
 
 
@@ -166,3 +169,24 @@ async def test_an_ignore_pattern_that_cannot_be_matched_is_told_and_a_commit_hea
         await world.commit({".sourceignore": "x"})
         await asyncio.sleep(3600)
         assert condition(await world.repository_object(), "Ready")[0] == "True"
+
+
+@in_virtual_time
+async def test_a_source_that_fails_is_looked_at_no_less_often_than_its_interval() -> None:
+    """However long the remote was away, a commit comes within an interval once it is back."""
+    world = World()
+    asked: list[float] = []
+
+    async def away(deed: str, moment: str) -> None:
+        if deed == "resolve" and moment == "before":
+            asked.append(asyncio.get_running_loop().time())
+            raise GitError("the remote is away")
+
+    await world.begin({"a.yaml": config_map("a")})
+    world.git.fault = away
+    async with world.running():
+        await asyncio.sleep(2 * 3600)
+
+    waits = [after - before for before, after in pairwise(asked)]
+    assert max(waits) <= 60
+    assert waits[0] < waits[3] < 30  # and soon at first

@@ -674,7 +674,7 @@ def test_deletion_policies() -> None:
 
 @in_virtual_time
 async def test_fields_that_would_change_the_meaning_stop_everything() -> None:
-    async with syncing(APP, kubeConfig={"configMapRef": {"name": "elsewhere"}}) as world:
+    async with syncing(APP, sourceRef={"kind": "ExternalArtifact", "name": "r"}) as world:
         live = await world.kustomization("apps")
         assert condition(live, "Stalled")[:2] == ("True", "FieldsNotSupported")
         assert condition(live, "Unsupported")[0] == "True"

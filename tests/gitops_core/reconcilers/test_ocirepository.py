@@ -629,7 +629,8 @@ async def test_a_cloud_s_password_is_for_its_own_registries_alone(provider: str,
         assert shelf.requests == []
 
         with_account = await watch(world, host, "account", provider=provider, serviceAccountName="x")
-        assert condition(with_account, "Stalled")["reason"] == "FeatureGateDisabled"
+        assert condition(with_account, "Ready")["message"].endswith(": ServiceAccount/default/x not found")
+        assert shelf.requests == []
 
 
 # Signatures

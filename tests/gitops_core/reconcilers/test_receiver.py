@@ -6,8 +6,9 @@ from typing import Any
 
 from gitops_core.api import Receiver
 from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.ports import Query
 from gitops_core.schema import make_crd
-from tests.gitops_core.reconcilers.world import World, condition
+from tests.gitops_core.reconcilers.world import EVENT, World, condition
 from tests.simulation.loop import in_virtual_time
 
 SPEC = {"type": "github", "secretRef": {"name": "token"}, "resources": [{"kind": "GitRepository", "name": "r"}]}
@@ -66,6 +67,30 @@ async def test_the_path_is_made_of_the_token_and_follows_it() -> None:
     assert made["status"]["webhookPath"] == path("first")
     assert condition(made, "Ready")[1:] == ("Succeeded", f"Receiver initialized for path: {path('first')}")
     assert renewed["status"]["webhookPath"] == path("second")
+
+
+@in_virtual_time
+async def test_a_new_path_is_told_once_in_flux_s_words() -> None:
+    world = World()
+    await put(world, interval="10m")
+    await secret(world, "first")
+    async with world.running():
+        await until(world, "True")
+        await world.clock.sleep(1900)
+        told = await counted_events(world)
+        await secret(world, "second")
+        await world.clock.sleep(5)
+        told_again = await counted_events(world)
+
+    finished = ("Normal", "Succeeded", "Reconciliation finished, next run in 10m0s")
+    assert told == {finished: 1}
+    assert told_again == {finished: 2}
+
+
+async def counted_events(world: World) -> dict[tuple[str, str, str], int]:
+    page = await world.local.list(Query(EVENT), dict)
+    ours = [item for item in page.items if isinstance(item, dict) and item["involvedObject"]["name"] == "hook"]
+    return {(item["type"], item["reason"], item["message"]): item["count"] for item in ours}
 
 
 @in_virtual_time

@@ -12,11 +12,14 @@ from gitops_core.api import Kustomization, Receiver
 from gitops_core.errors import Forbidden
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
+from gitops_core.runtime.authority.bounded import OutsideNamespace
 from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.policy import Policy
-from tests.gitops_core.reconcilers.world import Counted, World, condition, config_map
+from gitops_core.runtime.sharing.computing import on_account_of
+from tests.gitops_core.reconcilers.world import CONFIG_MAP, Counted, World, condition, config_map
 from tests.simulation.loop import in_virtual_time
 
+KEY = ObjectKey("other", "gold")
 WHY = "--no-cross-namespace-refs keeps objects from naming those of other namespaces"
 
 
@@ -92,6 +95,35 @@ async def test_a_receiver_that_would_wake_another_namespace_is_refused_where_the
     assert (live or {})["status"].get("webhookPath", "") == ""
 
 
+@pytest.mark.parametrize("operator", [Policy(), Policy(cross_namespace_references=False)], ids=["allowed", "forbidden"])
+@in_virtual_time
+async def test_reconcilers_are_given_a_cluster_that_reaches_no_secrets_of_other_namespaces(operator: Policy) -> None:
+    """Whatever one of them may take for a reference: nothing is to be right in twenty places."""
+    world = World(operator)
+    await world.begin({"apps/a.yaml": config_map("a")})
+    await world.local.create(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}, field_manager="t"
+    )
+    for kind in ("Secret", "ConfigMap", "ServiceAccount"):
+        metadata = {"name": "gold", "namespace": "other"}
+        await world.local.create({"apiVersion": "v1", "kind": kind, "metadata": metadata}, field_manager="t")
+    refused = []
+
+    async with world.running():
+        await asyncio.sleep(5)
+        (reconciler,) = (each.reconciler for each in world.controllers if each.kind is Kustomization)
+        for kind in ("Secret", "ConfigMap", "ServiceAccount"):
+            with on_account_of(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))):
+                try:
+                    assert (
+                        await vars(reconciler)["platform"].cluster.get(ObjectRef(Kind("", "v1", kind), KEY)) is not None
+                    )
+                except OutsideNamespace:
+                    refused.append(kind)
+
+    assert refused == ([] if operator.cross_namespace_references else ["Secret", "ConfigMap", "ServiceAccount"])
+
+
 ODD = ["../x", ".", "a%2fb", "a:b", "system:admin", "A", "deployer ", " deployer", "deployer\n", "x" * 10_000]
 
 
@@ -141,6 +173,61 @@ async def test_a_kustomization_whose_account_cannot_be_is_deleted_and_leaves_wha
 
     assert left is None
     assert [(type_, reason) for type_, reason, text in told if "are left" in text] == [("Warning", "PruneFailed")]
+
+
+@pytest.mark.parametrize("account", [{}, {"serviceAccountName": "gone"}], ids=["no account", "an account that is gone"])
+@pytest.mark.parametrize(
+    "odd",
+    ["nonsense", "default_../x__ConfigMap", "default_..__ConfigMap", "a/b_x__ConfigMap", "default_x__", "x" * 9000],
+)
+@in_virtual_time
+async def test_what_is_no_id_in_an_inventory_keeps_no_deletion_waiting(odd: str, account: dict[str, Any]) -> None:
+    world = World()
+    await world.begin({"apps/a.yaml": config_map("a")})
+    await world.sync("apps", "./apps", **account)
+    async with world.running():
+        await asyncio.sleep(5)
+        ref = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+        entries = [{"id": odd, "v": "v1"}, {"id": "default_a__ConfigMap", "v": "v1"}]
+        forged = {"status": {"inventory": {"entries": entries}}}
+        await world.local.patch(ref, forged, field_manager="tenant", subresource="status")
+        await world.delete(Kustomization.KIND, "apps")
+        await asyncio.sleep(60)
+        left, told = await world.kustomization("apps"), await world.events("apps")
+
+    assert left is None
+    assert (await world.live(CONFIG_MAP, "a") is None) == (not account)
+    (about,) = [text for type_, reason, text in told if (type_, reason) == ("Warning", "PruneFailed") and "id" in text]
+    assert about.startswith(f"an entry of the inventory is left: not an inventory id: '{odd[:100]}")
+    assert len(about) < 400
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@in_virtual_time
+async def test_a_deletion_reads_its_kubeconfig_once(is_there: bool) -> None:
+    world = World()
+    await world.begin({"apps/a.yaml": config_map("a")})
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "elsewhere", "namespace": "default"}}
+    if is_there:
+        await world.local.create({**secret, "stringData": {"value": "{}"}}, field_manager="test")
+    await world.sync("apps", "./apps", retryInterval="1h", **ELSEWHERE)
+
+    async with world.running():
+        await asyncio.sleep(5)
+        ref = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+        forged = {"status": {"inventory": {"entries": [{"id": "default_a__ConfigMap", "v": "v1"}]}}}
+        await world.local.patch(ref, forged, field_manager="tenant", subresource="status")
+        begin = len(world.cluster.requests)
+        await world.delete(Kustomization.KIND, "apps")
+        await asyncio.sleep(5)
+        asked = [name for _, name, _ in world.cluster.since(begin, "get")]
+        left, told = await world.kustomization("apps"), await world.events("apps")
+
+    assert asked.count("Secret/elsewhere") == 1
+    assert (left is None) == (not is_there)
+    why = "the kubeconfig in Secret/default/elsewhere (value or value.yaml) is not there"
+    left_behind = [text for _, _, text in told if "are left" in text]
+    assert left_behind == [f"the objects of the inventory are left: {why}"] * (not is_there)
 
 
 JOB = Kind("batch", "v1", "Job")

@@ -91,10 +91,12 @@ def _name_of(subject: Any) -> str:
 class World:
     """Attributes:
     controllers: of the process that began last.
+    platform: likewise.
     sources: the table of what Kustomizations may name.
     """
 
     controllers: tuple[Controller[Any], ...]
+    platform: Platform
     sources: Callable[[component.Sources], SourceKinds]
 
     def __init__(self, operator: Policy = DEFAULT_POLICY, settings: Settings = DEFAULT_SETTINGS) -> None:
@@ -155,6 +157,7 @@ class World:
             await task
 
     def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
+        self.platform = platform
         self.controllers = component.make_controllers(
             platform, self.renderer, self.decryptor, SandboxedExpressions(), self.sources
         )

@@ -12,8 +12,9 @@ import pytest
 from gitops_core.errors import NotLeader
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Commit, Query, Signature
-from gitops_core.runtime.authority.bounded import NamespaceBound, OutsideNamespace
+from gitops_core.runtime.authority.bounded import AccountBound, NamespaceBound, OutsideNamespace
 from gitops_core.runtime.authority.fencing import FencedCluster, FencedGit, FencedRemote
+from gitops_core.runtime.sharing.computing import on_account_of
 from tests.gitops_core.runtime.world import NoGit, World
 from tests.simulation.loop import in_virtual_time
 
@@ -72,6 +73,35 @@ async def test_a_bound_handle_works_in_its_namespace() -> None:
 
     assert await bound.get(_ref("shop")) is not None
     assert len((await bound.list(Query(SECRET, namespace="shop"), dict)).items) == 1
+
+
+OBJECT = ObjectRef(Kind("source.toolkit.fluxcd.io", "v1", "GitRepository"), ObjectKey("shop", "app"))
+
+
+@pytest.mark.parametrize("method", REQUESTS)
+@pytest.mark.parametrize("namespace", ["other", ""])
+@in_virtual_time
+async def test_on_account_of_an_object_no_secret_of_another_namespace_is_reached(method: str, namespace: str) -> None:
+    world = World()
+    bound = AccountBound(world.local)
+    for handle in (bound, bound.impersonate("system:serviceaccount:other:x"), bound.connect_apart()):
+        with on_account_of(OBJECT), pytest.raises(OutsideNamespace, match="outside namespace 'shop'"):
+            await REQUESTS[method](handle, namespace)
+
+
+@in_virtual_time
+async def test_on_account_of_an_object_all_else_is_reached_and_on_nobodys_secrets_too() -> None:
+    world = World()
+    await world.install()
+    bound = AccountBound(world.local)
+    elsewhere = ObjectRef(Kind("apps", "v1", "Deployment"), ObjectKey("other", "web"))
+
+    await bound.apply(_secret("shop"), field_manager="m")
+    with on_account_of(OBJECT):
+        assert await bound.get(_ref("shop")) is not None
+        assert await bound.get(elsewhere) is None
+
+    assert await bound.get(_ref("other")) is None
 
 
 @pytest.mark.parametrize("method", WRITES)

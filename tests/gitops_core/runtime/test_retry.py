@@ -70,6 +70,22 @@ def test_trouble_with_the_own_api_server_is_waited_for_no_longer_than_a_minute(f
     assert delay == min(60.0, 0.75 * 2.0 ** min(failures - 1, 30)) * (1 - jitter / 2)
 
 
+@given(st.integers(1, 10_000), JITTER, st.floats(0, 1e6))
+def test_what_fails_waits_no_longer_than_its_interval(failures: int, jitter: float, interval: float) -> None:
+    for failure in (TransientError("refused"), KeyError("x"), ClusterUnavailable("away")):
+        delay = choose_delay(failure, failures, jitter, interval)
+        unbound = choose_delay(failure, failures, jitter)
+
+        assert delay is not None
+        assert unbound is not None
+        assert delay <= max(1.0, interval)
+        assert delay == unbound or delay >= max(1.0, interval) / 2
+
+
+def test_what_a_peer_asks_for_is_kept_to_beyond_the_interval() -> None:
+    assert choose_delay(TransientError("busy", retry_after=100.0), 1, 0.0, 10.0) == 100.0
+
+
 def test_a_back_off_is_shortened_by_half_at_most() -> None:
     assert [compute_backoff(1, jitter) for jitter in (0.0, 0.5, 1.0)] == [0.75, 0.5625, 0.375]
 

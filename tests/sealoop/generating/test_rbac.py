@@ -93,6 +93,18 @@ def test_the_service_itself_is_no_administrator(resource: str) -> None:
     assert verbs - {"get", "list", "watch"} == allowed
 
 
+def test_the_clusters_own_roles_get_our_kinds_but_no_statuses() -> None:
+    """As Flux's flux-view and flux-edit, which give the statuses away too."""
+    view, edit = yaml.safe_load_all(called("--users").output)
+
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    assert view["metadata"]["labels"] == {f"{prefix}{role}": "true" for role in ("view", "edit", "admin")}
+    assert edit["metadata"]["labels"] == {f"{prefix}{role}": "true" for role in ("edit", "admin")}
+    kinds = {(kind.KIND.group, kind.PLURAL) for kind in KINDS}
+    assert rules(view) == {kind: {"get", "list", "watch"} for kind in kinds}
+    assert rules(edit) == {kind: {"create", "update", "patch", "delete", "deletecollection"} for kind in kinds}
+
+
 def test_every_workload_that_guards_look_at_is_named() -> None:
     def singular(plural: str) -> str:
         return plural.removesuffix("ies") + "y" if plural.endswith("ies") else plural.removesuffix("s")

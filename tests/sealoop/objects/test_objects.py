@@ -14,16 +14,19 @@ import pytest
 
 from gitops_core.adapters.kubernetes import KubernetesCluster
 from gitops_core.adapters.local import LocalCluster
+from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, KindUnknown
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster, Query, WatchEvent
 from gitops_core.runtime.authority.forwarding import Forwarding
 from gitops_core.runtime.clock import SystemChance, SystemClock
+from gitops_core.schema import make_crd
 from sealoop.objects.applying import Applying, apply_all
 from sealoop.objects.deleting import Deleting, delete_all
 from sealoop.objects.files import collect_manifests, sort
 from sealoop.objects.kinds import matches
 from sealoop.objects.showing import Showing, follow_changes, show
+from secrets_sync.api import SecretStore
 from tests.servers.controlplane import ControlPlane
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
@@ -226,6 +229,7 @@ async def test_a_missing_object_is_named_and_the_rest_shown(place: Place, capsys
         (("cm/",), {}, "'cm/' is not KIND/NAME"),
         (("cm,",), {}, "say which kind"),
         (("nonsense",), {}, "the cluster has no kind called 'nonsense'"),
+        (("cm/a",), {"status": ("ready", "true")}, "a status chooses objects"),
         (("cm.example.com",), {}, "the cluster has no kind called"),
     ],
 )
@@ -251,16 +255,123 @@ async def test_a_kind_answers_to_all_its_names(place: Place) -> None:
 
     assert {tuple(matches(served, word)) for word in words} == {tuple(matches(served, "deployments"))}
     assert [r.kind.group for r in matches(served, "events")] == [""]
-    assert "Deployment" in {r.kind.kind for r in matches(served, "all")}
 
 
-async def shows(capsys: pytest.CaptureFixture[str], expected: str) -> None:
-    """Wait until this has been printed."""
+def ours(kind: type[Resource], name: str, ready: str = "", **spec: Any) -> Manifest:
+    about = {"apiVersion": kind.KIND.api_version, "kind": kind.KIND.kind, "metadata": {"name": name}}
+    return {**about, "spec": spec, "status": {"conditions": [condition(ready)] if ready else []}}
+
+
+def condition(ready: str) -> Manifest:
+    when = "2026-01-01T00:00:00Z"
+    return {"type": "Ready", "status": ready, "reason": "Said", "message": f"it is {ready}", "lastTransitionTime": when}
+
+
+@pytest.fixture
+async def some_of_ours() -> AsyncIterator[Place]:
+    """A cluster that serves three of our kinds, with objects that are Ready, not, and not yet looked at."""
+    place = Place(LocalCluster.open(None, SystemClock(), SystemChance()), "default")
+    await place.apply(*(make_crd(kind) for kind in (GitRepository, Kustomization, SecretStore)))
+    source = {"url": "https://git.example.com/fleet.git", "interval": "1m"}
+    sync: dict[str, Any] = {"sourceRef": {"kind": "GitRepository", "name": "good"}, "interval": "1m", "prune": True}
+    manifests: tuple[Manifest, ...] = (
+        ours(Kustomization, "bad", "False", **sync),
+        ours(Kustomization, "new", **sync),
+        ours(SecretStore, "store", "False", provider={"fake": {"data": []}}),
+        ours(GitRepository, "good", "True", **source),
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}},
+    )
+    for manifest in manifests:
+        await place.apply(manifest)
+        if manifest.get("status"):
+            ref = ObjectRef.of({**manifest, "metadata": {"name": manifest["metadata"]["name"], "namespace": "default"}})
+            patch = {"status": manifest["status"]}
+            await place.cluster.patch(ref, patch, field_manager="tests", subresource="status")
+    yield place
+    assert isinstance(place.cluster, LocalCluster)
+    place.cluster.close()
+
+
+async def test_all_is_every_kind_of_ours_that_is_served(
+    some_of_ours: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+
+    assert await some_of_ours.show("all", all_namespaces=True) == 0
+    blocks = capsys.readouterr().out.split("\n\n")
+    assert await some_of_ours.show("all", output="json") == 0
+    whole = json.loads(capsys.readouterr().out)
+
+    assert [[line.split()[1] for line in block.splitlines()[1:]] for block in blocks] == [
+        ["gitrepository.source.toolkit.fluxcd.io/good"],
+        ["kustomization.kustomize.toolkit.fluxcd.io/bad", "kustomization.kustomize.toolkit.fluxcd.io/new"],
+        ["secretstore.external-secrets.io/store"],
+    ]
+    assert {block.split()[0] for block in blocks} == {"NAMESPACE"}
+    assert (whole["kind"], [item["kind"] for item in whole["items"]]) == (
+        "List",
+        ["GitRepository", "Kustomization", "Kustomization", "SecretStore"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "names"),
+    [
+        (("ready", "false"), ["bad", "store"]),
+        (("Ready", "True"), ["good"]),
+        (("ready", "unknown"), ["new"]),
+        (("Healthy", "True"), []),
+    ],
+)
+async def test_objects_are_chosen_by_a_condition(
+    some_of_ours: Place, status: tuple[str, str], names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+
+    assert await some_of_ours.show("all", output="name", status=status) == 0
+
+    told = capsys.readouterr()
+    assert [line.partition("/")[2] for line in told.out.splitlines()] == names
+    assert told.err == ("" if names else "No resources found in default namespace.\n")
+
+
+@pytest.mark.parametrize("status", [None, "fine", [], {"conditions": {"Ready": "True"}}, {"conditions": ["Ready", 5]}])
+def test_what_has_no_conditions_does_not_know_them(status: Any) -> None:
+    choices = (Showing("default", status=("ready", wanted)) for wanted in ("unknown", "true", "false"))
+
+    assert [how.fits({"status": status}) for how in choices] == [True, False, False]
+
+
+async def test_a_watch_shows_only_what_has_the_condition_then(
+    some_of_ours: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    watching = asyncio.create_task(some_of_ours.show("ks", watch=True, output="name", status=("ready", "false")))
+    await shows(capsys, "/bad")
+    for name, status in (("bad", "True"), ("new", "False")):
+        ref = ObjectRef(Kustomization.KIND, ObjectKey("default", name))
+        patch = {"status": {"conditions": [condition(status)]}}
+        await some_of_ours.cluster.patch(ref, patch, field_manager="tests", subresource="status")
+    await shows(capsys, "kustomization.kustomize.toolkit.fluxcd.io/new\n", without="/bad")
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_cluster_without_our_kinds_says_how_to_install_them(tmp_path: Path) -> None:
+    cluster = LocalCluster.open(None, SystemClock(), SystemChance())
+    with pytest.raises(click.ClickException, match=r"none of Sealoop's kinds; install it: sealoop crds - \| kubectl"):
+        await Place(cluster, "default").show("all")
+    cluster.close()
+
+
+async def shows(capsys: pytest.CaptureFixture[str], expected: str, without: str = "\0") -> None:
+    """Wait until this has been printed, and not that."""
     printed = ""
     async with asyncio.timeout(60):
         while expected not in printed:
             await asyncio.sleep(0.05)
             printed += "".join(capsys.readouterr())
+            assert without not in printed
 
 
 async def next_of(found: AsyncIterator[Manifest]) -> str:

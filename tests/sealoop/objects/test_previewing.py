@@ -71,7 +71,7 @@ async def test_a_plan_is_printed_for_machines_and_for_a_pull_request(
     assert told[0] == {
         "object": "ConfigMap/default/a",
         "change": "configured",
-        "fields": [{"path": "data.a", "old": "1", "new": "```x"}],
+        "fields": [{"path": "data.a", "old": "1", "new": "```x", "by": ""}],
     }
     assert markdown.splitlines()[:3] == ["### Kustomization/default/apps", "", "Plan: 1 to change, 1 unchanged."]
     assert markdown.count("```") == 2

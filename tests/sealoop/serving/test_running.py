@@ -317,3 +317,12 @@ def test_a_default_that_no_service_account_is_called_is_refused_at_once(name: st
 
     assert result.exit_code == 2
     assert f"--default-service-account: no ServiceAccount can be called {name!r}" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("said", ["--no-remote-bases=false", "--remote-bases"])
+def test_remote_bases_cannot_be_allowed(said: str) -> None:
+    """And to forbid them as Flux does is no mistake: tests/journeys/test_multitenancy.py."""
+    result = CliRunner().invoke(main, ["run", said])
+
+    assert result.exit_code == 2
+    assert "--remote-bases: bases of other repositories are never built" in " ".join(result.output.split())

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from gitops_core.adapters.oci.logins.login import CONNECT, READ, Login, SdkMissing, shorten_message
+from gitops_core.adapters.clouds.azure import get_token
+from gitops_core.adapters.clouds.sdks import CONNECT, READ
+from gitops_core.adapters.oci.logins.login import Login
 from gitops_core.decoding import decode_json
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials
+from gitops_core.ports import CloudIdentity, Clouds
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -50,30 +55,13 @@ def find_scope(registry: str) -> str:
 
 def login(registry: str) -> Login:
     """Log in to a registry of Azure. Raises CredentialsInvalid, SdkMissing."""
-    try:
-        from azure.core.exceptions import AzureError
-        from azure.identity import DefaultAzureCredential
-    except ImportError:
-        raise SdkMissing("azure-identity") from None
-    wanted = _MANAGEMENT.get(registry.rpartition(".")[2], _PUBLIC)
-    try:
-        # environment, workload identity, managed identity: what starts programs or reads a developer's files stays out
-        with DefaultAzureCredential(
-            exclude_cli_credential=True,
-            exclude_developer_cli_credential=True,
-            exclude_powershell_credential=True,
-            exclude_shared_token_cache_credential=True,
-            exclude_visual_studio_code_credential=True,
-            exclude_interactive_browser_credential=True,
-            exclude_broker_credential=True,
-            connection_timeout=CONNECT,
-            read_timeout=READ,
-            retry_total=1,
-        ) as credential:
-            token = credential.get_token(wanted)
-    except (AzureError, ValueError) as error:
-        raise CredentialsInvalid(f"azure gave no credentials for {registry}: {shorten_message(error)}") from None
-    return exchange(registry, Sensitive(token.token))
+    return exchange(registry, get_token(_find_management(registry), about=registry).token)
+
+
+async def login_as(clouds: Clouds, registry: str, identity: CloudIdentity) -> Callable[[], Login]:
+    """Get a token of a ServiceAccount's application; return what exchanges it, and blocks."""
+    token = await clouds.get_token("azure", _find_management(registry), identity)
+    return partial(exchange, registry, token)
 
 
 def exchange(registry: str, token: Sensitive) -> Login:
@@ -100,6 +88,10 @@ def exchange(registry: str, token: Sensitive) -> Login:
     except (msgspec.MsgspecError, ValueError, LookupError, OverflowError, OSError, RecursionError):
         raise CredentialsInvalid(f"POST {url}: the answer is no refresh token") from None
     return Login(Credentials(USER, Sensitive(refresh)), expires)
+
+
+def _find_management(registry: str) -> str:
+    return _MANAGEMENT.get(registry.rpartition(".")[2], _PUBLIC)
 
 
 def _keep(request: PreparedRequest) -> PreparedRequest:

@@ -6,17 +6,16 @@ Source: https://cloud.google.com/artifact-registry/docs/docker/authentication#to
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, datetime
 
-from gitops_core.adapters.oci.logins.login import READ, Login, SdkMissing, shorten_message
-from gitops_core.errors import CredentialsInvalid
-from gitops_core.meta import Sensitive
+from gitops_core.adapters.clouds.gcp import get_token
+from gitops_core.adapters.oci.logins.login import Login
 from gitops_core.oci.credentials import Credentials
+from gitops_core.ports import CloudIdentity, Clouds
 
 HOSTS = "<location>-docker.pkg.dev, gcr.io, <location>.gcr.io"
-SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 USER = "oauth2accesstoken"
 
 _HOST = re.compile(r"(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev")
@@ -29,19 +28,11 @@ def find_scope(registry: str) -> str:
 
 def login(scope: str) -> Login:
     """Log in to a registry of Google. Raises CredentialsInvalid, SdkMissing."""
-    try:
-        import google.auth
-        from google.auth.exceptions import GoogleAuthError
-        from google.auth.transport.requests import Request
-    except ImportError:
-        raise SdkMissing("google-auth") from None
-    try:
-        request = Request()
-        credentials: Any = google.auth.default(scopes=SCOPES, request=request)[0]
-        credentials.refresh(partial(request, timeout=READ))
-    except GoogleAuthError as error:
-        raise CredentialsInvalid(f"gcp gave no credentials for {scope}: {shorten_message(error)}") from None
-    if not credentials.token:
-        raise CredentialsInvalid(f"gcp gave no token for {scope}")
-    expires = credentials.expiry.replace(tzinfo=UTC) if credentials.expiry else datetime.now(UTC) + timedelta(minutes=5)
-    return Login(Credentials(USER, Sensitive(credentials.token)), expires)
+    given = get_token(SCOPE, about=scope)
+    return Login(Credentials(USER, given.token), given.expires)
+
+
+async def login_as(clouds: Clouds, scope: str, identity: CloudIdentity) -> Callable[[], Login]:
+    """Get a token of a ServiceAccount's role, which is the password; it is kept by who gave it."""
+    token = await clouds.get_token("gcp", SCOPE, identity)
+    return lambda: Login(Credentials(USER, token), datetime.now(UTC))

@@ -20,7 +20,7 @@ from sealoop.embedded.githttp import GitServer, create_repository, make_basic
 from tests.contracts.test_git import change
 from tests.servers.git import BareRepository, bad_server, hang
 from tests.servers.github import APP, INSTALLATION, GitHub, github
-from tests.servers.proxy import forward_proxy
+from tests.servers.proxy import forward_proxy, socks_proxy
 
 MAIN = GitRef(branch="main")
 
@@ -173,8 +173,19 @@ async def test_the_api_is_asked_by_the_proxy_that_the_object_names(tmp_path: Pat
         await mirrors.get_remote(f"{server.url}/apps.git", own).resolve(MAIN)
 
         assert proxy.targets[0].startswith(f"POST {api.api}/app/installations/")
-        with pytest.raises(GitAccessDenied, match="use an http one"):
-            mirrors.get_remote(f"{server.url}/apps.git", replace(own, proxy=Sensitive("socks5://proxy:1080")))
+
+
+async def test_the_api_is_asked_by_the_socks_proxy_that_the_object_names(tmp_path: Path, mirrors: GitMirrors) -> None:
+    await served(tmp_path)
+    async with github() as api, Guarded(tmp_path / "served", api) as server, socks_proxy("u:p") as proxy:
+        own = replace(access(api), proxy=Sensitive(f"socks5://u:p@{proxy.host}"))
+        await mirrors.get_remote(f"{server.url}/apps.git", own).resolve(MAIN)
+        assert proxy.targets[0] == api.api.partition("://")[2].partition("/")[0]
+
+        wrong = replace(own, proxy=Sensitive(f"socks5://u:hunter2@{proxy.host}"))
+        with pytest.raises(GitAccessDenied, match=f"the proxy {proxy.host} does not connect: ") as caught:
+            await mirrors.get_remote(f"{server.url}/other.git", wrong).resolve(MAIN)
+        assert "hunter2" not in str(caught.value)
 
 
 async def test_an_api_that_hangs_keeps_nobody_waiting_who_does_not_name_it(tmp_path: Path, mirrors: GitMirrors) -> None:

@@ -18,10 +18,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from gitops_core.adapters.clouds.identities import SdkClouds
 from gitops_core.adapters.oci.logins import Provider, SdkLogins, aws, azure, gcp
+from gitops_core.domain.sources.identities import Role
 from gitops_core.errors import CredentialsInvalid, StalledError
+from gitops_core.meta import ObjectKey, Sensitive
 from gitops_core.oci.references import Repository
-from tests.servers.clouds import CloudServer, azure_cloud, cloud_server
+from gitops_core.ports import CloudIdentity
+from tests.servers.clouds import TENANT, CloudServer, azure_cloud, cloud_server
 
 ECR = Repository("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "shop/web")
 GAR = Repository("europe-west1-docker.pkg.dev", "project/shop/web")
@@ -55,6 +59,14 @@ async def logins() -> AsyncIterator[SdkLogins]:
     logins = SdkLogins()
     yield logins
     await logins.close()
+
+
+async def prove() -> Sensitive:
+    return Sensitive("token-of-the-account")
+
+
+def account(provider: Provider, *names: str) -> CloudIdentity:
+    return CloudIdentity(ObjectKey("shop", "puller"), "1", Role(provider, names, "audience"), prove)
 
 
 @pytest.fixture
@@ -301,3 +313,53 @@ def test_an_sdk_that_is_not_used_is_not_imported() -> None:
     )
 
     assert subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60) == "set()\n"
+
+
+# ServiceAccounts: AWS's are in tests/gitops_core/reconcilers/test_bucket_identities.py, where keys are checked
+
+
+async def test_a_service_account_s_pool_gives_google_s_password(environment: Environment, tmp_path: Path) -> None:
+    with azure_cloud(tmp_path, "sts.googleapis.com") as (server, variables):
+        environment(variables)
+        clouds = SdkClouds({})
+        logins = SdkLogins(clouds)
+
+        mine = await logins.login("gcp", GAR, account("gcp", "//iam.googleapis.com/pool", ""))
+
+        assert (mine.username, mine.password) == ("oauth2accesstoken", Sensitive("token-1"))
+        assert server.asked[0].form["subject_token"] == "token-of-the-account"
+        assert await logins.login("gcp", GAR, account("gcp", "//iam.googleapis.com/other", "")) != mine
+        await logins.close()
+        await clouds.close()
+
+
+async def test_a_service_account_s_application_gives_the_registry_s_token(
+    microsoft: CloudServer, environment: Environment
+) -> None:
+    clouds = SdkClouds({})
+    logins = SdkLogins(clouds)
+
+    mine = await logins.login("azure", ACR, account("azure", TENANT, "77777777-8888"))
+    own = await logins.login("azure", ACR)
+
+    assert mine != own
+    asked = [asked.form for asked in microsoft.asked if "client_assertion" in asked.form]
+    assert [(form["client_id"], form["client_assertion"]) for form in asked] == [
+        ("77777777-8888", "token-of-the-account"),
+        ("99999999-8888-7777-6666-555555555555", "signed-by-the-cluster"),
+    ]
+    await logins.close()
+    await clouds.close()
+
+
+async def test_no_account_proves_itself_for_a_registry_of_another_name() -> None:
+    async def refuse() -> Sensitive:
+        raise AssertionError("a token was asked for")
+
+    identity = CloudIdentity(ObjectKey("shop", "puller"), "1", Role("gcp", ("p", ""), "p"), refuse)
+    clouds = SdkClouds({})
+    logins = SdkLogins(clouds)
+    with pytest.raises(StalledError, match="is none of provider 'gcp'"):
+        await logins.login("gcp", Repository("ghcr.io", "a"), identity)
+    await logins.close()
+    await clouds.close()

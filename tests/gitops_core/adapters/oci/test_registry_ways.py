@@ -20,7 +20,7 @@ from gitops_core.oci.references import Repository
 from sealoop.embedded.registry import Account, RegistryServer
 from tests.servers.certificates import Authority
 from tests.servers.programs import free_port
-from tests.servers.proxy import forward_proxy
+from tests.servers.proxy import forward_proxy, socks_proxy
 from tests.servers.registry import TlsRegistry
 
 
@@ -190,6 +190,49 @@ async def test_a_proxy_may_speak_tls_itself(registry: OciRegistry, tls_registry:
         assert await registry.list_tags(Repository(tls_registry.host, "apps/tls"), access) == ("1.0.0",)
 
         assert proxy.targets == [f"CONNECT {tls_registry.host} HTTP/1.1"]
+
+
+async def test_a_socks_proxy_looks_the_name_up_and_tls_is_the_registry_s(
+    registry: OciRegistry, tls_registry: TlsRegistry
+) -> None:
+    tls_registry.registry.push("apps/tls", "1.0.0")
+    async with socks_proxy("carol:se cret") as proxy:
+        access = RegistryAccess(ca=tls_registry.ca, proxy=Sensitive(f"socks5://carol:se%20cret@{proxy.host}"))
+        repository = Repository(tls_registry.host.replace("127.0.0.1", "localhost"), "apps/tls")
+
+        assert await registry.list_tags(repository, access) == ("1.0.0",)
+
+        assert set(proxy.targets) == {repository.registry}
+        untrusted = RegistryAccess(proxy=access.proxy)
+        with pytest.raises(RegistryUnavailable, match=r"the registry's certificate is not trusted$"):
+            await registry.list_tags(repository, untrusted)
+
+
+async def test_a_socks_proxy_that_refuses_or_is_not_there_is_named_without_its_password(registry: OciRegistry) -> None:
+    repository, port = Repository("registry.example.com", "apps/app"), free_port()
+    async with socks_proxy("carol:secret") as proxy:
+        access = RegistryAccess(proxy=Sensitive(f"socks5://carol:hunter2@{proxy.host}"))
+        with pytest.raises(RegistryUnavailable, match=f"the proxy {proxy.host} does not connect: ") as refused:
+            await registry.list_tags(repository, access)
+        assert (proxy.targets, proxy.refused) == ([], 1)
+    access = RegistryAccess(proxy=Sensitive(f"socks5://carol:hunter2@127.0.0.1:{port}"))
+    with pytest.raises(RegistryUnavailable, match=f"the proxy 127.0.0.1:{port} cannot be reached$") as missing:
+        await registry.list_tags(repository, access)
+    assert "hunter2" not in f"{refused.value} {missing.value}"
+
+
+async def test_connections_by_one_socks_proxy_are_nobody_else_s(registry: OciRegistry) -> None:
+    async with socks_proxy("a:a") as one, socks_proxy("b:b") as two, RegistryServer() as server:
+        server.add("apps/app", "1.0.0")
+        repository = Repository(server.host, "apps/app", insecure=True)
+        for proxy, account in ((one, "a:a"), (two, "b:b"), (one, "a:wrong")):
+            access = RegistryAccess(proxy=Sensitive(f"socks5://{account}@{proxy.host}"))
+            if account == "a:wrong":
+                with pytest.raises(RegistryUnavailable):
+                    await registry.list_tags(repository, access)
+            else:
+                assert await registry.list_tags(repository, access) == ("1.0.0",)
+        assert (len(one.targets), len(two.targets), one.refused) == (1, 1, 1)
 
 
 async def test_the_environments_proxy_counts_where_no_other_is_named() -> None:

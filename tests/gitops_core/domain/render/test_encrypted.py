@@ -14,7 +14,7 @@ from gitops_core.domain.render.encrypted import (
     find_payloads,
     list_encrypted,
     list_values,
-    set_payload,
+    set_payloads,
     take_apart,
 )
 from gitops_core.meta import Manifest
@@ -134,7 +134,7 @@ def test_a_file_in_a_value_is_found_also_where_its_base64_is_broken_into_lines()
         (payload,) = find_payloads(one)
         assert (payload.field, payload.key, payload.text) == ("data", "a", SEALED.encode())
         assert list_encrypted(one) == ("a of Secret/x",)
-        opened = set_payload(one, payload, b"plain")
+        opened = set_payloads(one, [(payload, b"plain")])
         assert base64.b64decode(opened["data"]["a"]) == b"plain"
         assert list_encrypted(opened) == ()
 

@@ -153,6 +153,12 @@ def test_the_values_of_all_files_are_counted_together() -> None:
         read_manifests({f"f{n}.yaml": dense.replace(b"one", b"n%d" % n) for n in range(20)})
 
 
+def test_a_merge_with_its_tag_written_out_as_sops_prints_it_is_one() -> None:
+    text = f"{HEAD}data:\n    !!merge <<: {{a: b}}\n    c: d\n"
+
+    assert read_manifests({"x": text.encode()})[0]["data"] == {"a": "b", "c": "d"}
+
+
 def test_anchors_and_merges_are_written_out() -> None:
     (read,) = read_manifests({"f": (HEAD + "base: &b {x: 1, y: 2}\nd:\n  <<: *b\n  y: 3\n").encode()})
 

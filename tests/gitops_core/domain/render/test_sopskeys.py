@@ -22,7 +22,7 @@ def test_entries_are_found_by_their_names_and_others_are_not_looked_at() -> None
             "sops.vault-token": b"hvs.x\n",
             "sops.aws-kms": b"AWS_ACCESS_KEY_ID: a\naws_secret_access_key: 123\nother: x\n",
             "sops.azure-kv": b"tenantId: t\nclientSecret: s\n",
-            "sops.gcp-kms": b"{}",
+            "sops.gcp-kms": b'{"type": "service_account"}',
             "age.txt": b"not looked at",
         }
     )
@@ -35,7 +35,7 @@ def test_entries_are_found_by_their_names_and_others_are_not_looked_at() -> None
         "AWS_SECRET_ACCESS_KEY": "123",
         "AZURE_TENANT_ID": "t",
         "AZURE_CLIENT_SECRET": "s",
-        "GOOGLE_CREDENTIALS": "{}",
+        "GOOGLE_CREDENTIALS": '{"type": "service_account"}',
     }
 
 

@@ -17,7 +17,8 @@ from gitops_core.runtime.authority.leave import Open
 
 A = TypeVar("A")
 METHODS = dict(inspect.getmembers(Cluster, lambda m: inspect.isfunction(m) and not m.__name__.startswith("_")))
-REQUESTS = {"get", "list", "create", "replace", "apply", "patch", "delete"}
+REQUESTS = {"get", "list", "create", "replace", "apply", "patch", "delete", "request_token"}
+READINGS = {"get", "list", "watch", "request_token"}
 
 
 class Diary:
@@ -87,7 +88,7 @@ class Noting(Forwarding):
 
 @pytest.mark.parametrize("method", sorted(REQUESTS | {"watch"}))
 def test_the_hooks_see_every_request_before_it_leaves(method: str) -> None:
-    noting, is_write = Noting(cast(Cluster, Diary())), method not in ("get", "list", "watch")
+    noting, is_write = Noting(cast(Cluster, Diary())), method not in READINGS
 
     call(noting, method, complete=False)
 

@@ -12,12 +12,12 @@ import pytest
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import CredentialsInvalid, StalledError
-from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
+from gitops_core.meta import SERVICE_ACCOUNT, ObjectKey, ObjectRef, Sensitive
 from gitops_core.oci.credentials import ANONYMOUS, OPEN, Credentials, RegistryAccess
 from gitops_core.oci.references import Repository, parse_image
+from gitops_core.ports import CloudIdentity
 from gitops_core.runtime.remotes.credentials import SECRET
 from gitops_core.runtime.remotes.registries import (
-    SERVICE_ACCOUNT,
     identify_access,
     list_named_for_access,
     read_registry_access,
@@ -60,7 +60,7 @@ async def _wanted(cluster: LocalCluster, **spec: Any) -> ImageRepository:
         "metadata": {"name": "app", "namespace": "default"},
         "spec": {"image": IMAGE, "interval": "1m", **spec},
     }
-    return read_manifest(ImageRepository, await cluster.create(manifest, field_manager="tests"))
+    return read_manifest(ImageRepository, await cluster.apply(manifest, field_manager="tests"))
 
 
 async def _access(cluster: LocalCluster, **spec: Any) -> RegistryAccess:
@@ -162,10 +162,10 @@ async def test_a_missing_object_is_named(local_cluster: LocalCluster, spec: dict
     assert caught.value.reason == "AuthenticationFailed"
 
 
-async def test_a_socks_proxy_needs_an_edit(local_cluster: LocalCluster) -> None:
-    await _secret(local_cluster, "proxy", "Opaque", {"address": b"socks5://proxy:1080"})
+async def test_a_proxy_of_another_kind_needs_an_edit(local_cluster: LocalCluster) -> None:
+    await _secret(local_cluster, "proxy", "Opaque", {"address": b"socks4://proxy:1080"})
 
-    with pytest.raises(StalledError, match=r"got 'socks5'; use an HTTP proxy$") as caught:
+    with pytest.raises(StalledError, match=r"\(http, https, socks5\), got 'socks4'$") as caught:
         await _access(local_cluster, proxySecretRef={"name": "proxy"})
 
     assert caught.value.reason == "AuthenticationFailed"
@@ -174,8 +174,14 @@ async def test_a_socks_proxy_needs_an_edit(local_cluster: LocalCluster) -> None:
 class Cloud:
     """Implements CloudLogins."""
 
-    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
-        return Credentials(provider, Sensitive(repository.registry))
+    async def login(
+        self,
+        provider: Literal["aws", "azure", "gcp"],
+        repository: Repository,
+        identity: CloudIdentity | None = None,
+    ) -> Credentials:
+        who = f" {identity.account} {identity.role.names[0]}" if identity is not None else ""
+        return Credentials(provider, Sensitive(f"{repository.registry}{who}"))
 
 
 async def test_a_cloud_provider_logs_in_and_secrets_are_not_asked(local_cluster: LocalCluster) -> None:
@@ -186,13 +192,28 @@ async def test_a_cloud_provider_logs_in_and_secrets_are_not_asked(local_cluster:
     assert access.credentials == Credentials("gcp", Sensitive("ghcr.io"))
 
 
-async def test_a_cloud_identity_of_another_account_is_refused(local_cluster: LocalCluster) -> None:
+async def test_a_cloud_is_asked_as_the_account_that_is_named_or_the_operator_s(local_cluster: LocalCluster) -> None:
+    role = "arn:aws:iam::123456789012:role/puller"
+    for name in ("puller", "default"):
+        metadata = {"name": name, "namespace": "default", "annotations": {"eks.amazonaws.com/role-arn": role}}
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+        await local_cluster.apply(account, field_manager="test")
+
+    for named, operator_s, expected in (
+        ("puller", "", "puller"),
+        ("puller", "default", "puller"),
+        ("", "default", "default"),
+    ):
+        wanted = await _wanted(local_cluster, provider="aws", **({"serviceAccountName": named} if named else {}))
+        access = await read_registry_access(local_cluster, wanted, REPOSITORY, Cloud(), default_account=operator_s)
+        assert access.credentials == Credentials("aws", Sensitive(f"ghcr.io default/{expected} {role}"))
+
+
+async def test_a_cloud_is_not_asked_as_an_account_that_it_does_not_know(local_cluster: LocalCluster) -> None:
     wanted = await _wanted(local_cluster, provider="gcp", serviceAccountName="other")
 
-    with pytest.raises(StalledError, match=r"spec\.serviceAccountName with a cloud provider") as caught:
+    with pytest.raises(CredentialsInvalid, match=r": ServiceAccount/default/other not found$"):
         await read_registry_access(local_cluster, wanted, REPOSITORY, Cloud())
-
-    assert caught.value.reason == "FeatureGateDisabled"
 
 
 async def test_all_that_is_named_is_watched(local_cluster: LocalCluster) -> None:

@@ -48,7 +48,7 @@ def _now() -> float:
 
 @in_virtual_time
 async def test_a_newcomer_begins_when_the_first_that_is_under_way_has_ended() -> None:
-    builds = Builds(Slots(2))
+    builds = Builds(Slots(2, "builds"))
     slow = [asyncio.create_task(builds.build("slow", 4)) for _ in range(20)]
     await asyncio.sleep(1)
 
@@ -60,7 +60,7 @@ async def test_a_newcomer_begins_when_the_first_that_is_under_way_has_ended() ->
 
 @in_virtual_time
 async def test_a_waiter_gets_no_second_slot_before_another_has_its_first() -> None:
-    builds = Builds(Slots(2))
+    builds = Builds(Slots(2, "builds"))
     tasks = [asyncio.create_task(builds.build(owner, 3)) for owner in ("a", "a", "a", "b", "b", "c")]
     await asyncio.gather(*tasks)
 
@@ -69,7 +69,7 @@ async def test_a_waiter_gets_no_second_slot_before_another_has_its_first() -> No
 
 @in_virtual_time
 async def test_a_namespace_whose_builds_are_slow_leaves_one_slot_to_the_others() -> None:
-    builds = Builds(Slots(2))
+    builds = Builds(Slots(2, "builds"))
     slow = [asyncio.create_task(builds.build("slow", 60)) for _ in range(6)]
     await asyncio.sleep(61)
 
@@ -86,7 +86,7 @@ async def test_a_namespace_whose_builds_are_slow_leaves_one_slot_to_the_others()
 
 @in_virtual_time
 async def test_a_namespace_has_all_slots_again_when_time_has_passed() -> None:
-    builds = Builds(Slots(2))
+    builds = Builds(Slots(2, "builds"))
     await builds.build("slow", BUDGET + 10)
     await asyncio.sleep(11)
 
@@ -97,7 +97,7 @@ async def test_a_namespace_has_all_slots_again_when_time_has_passed() -> None:
 
 @in_virtual_time
 async def test_quick_builds_have_all_slots_for_as_long_as_they_like() -> None:
-    builds = Builds(Slots(2))
+    builds = Builds(Slots(2, "builds"))
     for _ in range(20):
         await asyncio.gather(*(builds.build("busy", 2) for _ in range(4)))
 
@@ -106,7 +106,7 @@ async def test_quick_builds_have_all_slots_for_as_long_as_they_like() -> None:
 
 @in_virtual_time
 async def test_a_long_waiter_gives_its_worker_back() -> None:
-    slots = Slots(1)
+    slots = Slots(1, "evaluations")
 
     async def one(takes: float) -> None:
         async with slots.taken("slow"):
@@ -117,19 +117,22 @@ async def test_a_long_waiter_gives_its_worker_back() -> None:
     waiting = [asyncio.create_task(one(1)) for _ in range(30)]
     await asyncio.sleep(PATIENCE + 0.1)
     assert {type(task.exception()) for task in waiting} == {Postponed}
+    assert {str(task.exception()) for task in waiting} == {"evaluations of namespace 'slow' wait for those before them"}
 
     await asyncio.sleep(20)  # by now it is known to be slow
     again = [asyncio.create_task(one(1)) for _ in range(30)]
     await asyncio.sleep(0.1)
 
     assert sum(task.done() for task in again) == 30 - MOST_WAITING
+    told = {str(task.exception()) for task in again if task.done()}
+    assert told == {"many evaluations of namespace 'slow' wait, and those before them are slow"}
     await first
     await asyncio.gather(*again, return_exceptions=True)
     await one(1)
 
 
 async def test_a_slot_that_came_while_its_build_was_cancelled_goes_to_the_next() -> None:
-    slots = Slots(1)
+    slots = Slots(1, "evaluations")
     done: list[str] = []
 
     async def one(name: str, takes: float) -> None:
@@ -162,7 +165,7 @@ async def test_a_slot_that_came_while_its_build_was_cancelled_goes_to_the_next()
 async def test_no_slot_is_lost_or_given_twice(
     size: int, wanted: list[tuple[str, float, int]], cancelled: set[int]
 ) -> None:
-    builds = Builds(Slots(size))
+    builds = Builds(Slots(size, "builds"))
 
     async def later(owner: str, takes: float, begins: int) -> None:
         await asyncio.sleep(begins)
