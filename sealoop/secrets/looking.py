@@ -96,10 +96,11 @@ class _Visit:
     def look(self) -> list[Finding]:
         paths = self._list_files()
         context = Context()
+        known = set(paths)
         for path in filter(is_context, paths):
-            data, _ = self._read(path, MAX_CONTEXT)
-            if data is not None:
-                context.add(path, data)
+            self._add(path, context)
+        for path in sorted(context.list_plugins() & known):
+            self._add(path, context)
         wanted = self._select(paths, context)
         reports: list[Report] = []
         for number, path in enumerate(wanted):
@@ -144,6 +145,11 @@ class _Visit:
             self.found.notes.append(f"all files of {self.top} are read, ignored ones too: {why}")
             return None
         return sorted({os.fsdecode(path) for path in answer.stdout.split(b"\0") if path and not path.endswith(b"/")})
+
+    def _add(self, path: str, context: Context) -> None:
+        data, _ = self._read(path, MAX_CONTEXT)
+        if data is not None:
+            context.add(path, data)
 
     def _select(self, paths: Iterable[str], context: Context) -> list[str]:
         """Select what is asked for, and what kustomizations among it use."""

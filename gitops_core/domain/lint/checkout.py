@@ -25,6 +25,7 @@ from gitops_core.domain.lint.objects import Document, Objects
 from gitops_core.domain.lint.privatekeys import Key, find_private_keys
 from gitops_core.domain.render.encrypted import SEALED, SEALED_IN_BASE64, Block, may_be_encrypted, take_apart
 from gitops_core.domain.render.manifests import Malformed, read_documents
+from gitops_core.domain.render.seals import may_say
 
 MANIFESTS = (".yaml", ".yml", ".json")
 FLAT = (".env", ".ini", ".properties", ".conf")
@@ -60,7 +61,7 @@ def lint_file(path: str, data: bytes, context: Context) -> Report:
             found.append(Finding(path, 0, "warning", "too-large", message))
         return Report(tuple(bound(found)), allowances)
     found += _check_config(path, data)
-    if is_kustomization(path) or b"SecretGenerator" in data:
+    if is_kustomization(path) or (path.endswith(MANIFESTS) and may_say(b"SecretGenerator", data)):
         found += (Finding(path, one.line, "error", one.rule, one.message) for one in find_readable(path, data))
     documents, own = _check_contents(path, data, context)
     found += own
@@ -100,11 +101,12 @@ def _check_config(path: str, data: bytes) -> Iterator[Finding]:
 def _check_contents(path: str, data: bytes, context: Context) -> tuple[list[Document], list[Finding]]:
     """Check what stands in a file; return also what of it is encrypted."""
     uses, demand = context.list_uses(path), find_demand(path, context)
-    if not (uses or demand or any(word in data for word in _SCREEN)):
-        return [], []
-    if path.endswith(MANIFESTS) or is_kustomization(path) or any(use.role == "resource" for use in uses):
+    is_manifest = path.endswith(MANIFESTS) or is_kustomization(path) or any(use.role == "resource" for use in uses)
+    if is_manifest and (uses or demand or any(may_say(word, data) for word in _SCREEN)):
         return _check_manifests(path, data, context)
-    return _check_others(path, data, context)
+    if not is_manifest and (uses or demand or any(word in data for word in _SCREEN)):
+        return _check_others(path, data, context)
+    return [], []
 
 
 def _check_manifests(path: str, data: bytes, context: Context) -> tuple[list[Document], list[Finding]]:

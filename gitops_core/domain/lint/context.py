@@ -24,7 +24,7 @@ class Context:
     allowances: list[Allowance] = field(default_factory=list)
 
     def add(self, path: str, data: bytes) -> None:
-        """Add what a file says for which `is_context` is true."""
+        """Add what a file says for which `is_context` is true, or that is one of `list_plugins`."""
         if posixpath.basename(path) == CONFIG:
             self.configs[posixpath.dirname(path)] = read_config(path, data)
             return
@@ -34,6 +34,10 @@ class Context:
 
     def list_uses(self, path: str) -> Sequence[Use]:
         return self.uses.get(path, ())
+
+    def list_plugins(self) -> set[str]:
+        """List what configures generators, and names files as kustomizations do."""
+        return {path for path, uses in self.uses.items() if any(use.role == "plugin" for use in uses)}
 
     def find_rule(self, path: str) -> tuple[Config, Rule] | None:
         """Find the rule for a file, of the nearest .sops.yaml above it."""

@@ -27,6 +27,7 @@ from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.domain.render.seals import is_readable, list_plain
 
 Place = tuple[str | int, ...]
+Role = Literal["secret", "configmap", "patch", "plugin", "resource"]
 _CURE = "put it into a file that sops encrypts"
 _COMMENTS = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
 _CERTIFICATES = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]*-----END (?:TRUSTED )?CERTIFICATE-----")
@@ -37,12 +38,12 @@ class Use(NamedTuple):
 
     Attributes:
         by: the kustomization's path.
-        role: put into a Secret or a ConfigMap; a patch of a Secret; or a manifest.
+        role: put into a Secret or a ConfigMap; a patch of a Secret; a generator's configuration; or a manifest.
     """
 
     by: str
     line: int
-    role: Literal["secret", "configmap", "patch", "resource"]
+    role: Role
     target: str
 
 
@@ -75,24 +76,32 @@ def _read(data: bytes) -> list[Any]:
         return []
 
 
-def _list_named(document: Any) -> Iterator[tuple[Place, Literal["secret", "configmap", "patch", "resource"], str]]:
-    for place, generator in _list_generators(document):
-        role: Literal["secret", "configmap"] = "secret" if place[0] == "secretGenerator" else "configmap"
+def _list_named(document: Any) -> Iterator[tuple[Place, Role, str]]:
+    for place, role, generator in _list_generators(document):
         for field in ("files", "envs", "env"):
-            texts = generator.get(field)
-            for where, text in _list_texts(texts, (*place, field)):
+            for where, text in _list_texts(generator.get(field), (*place, field)):
                 yield where, role, text.rpartition("=")[2] if field == "files" else text
-    for field in ("resources", "bases", "patchesStrategicMerge"):
-        yield from ((where, "resource", text) for where, text in _list_texts(_get(document, field), (field,)))
+    for field, role in _FILES.items():
+        yield from ((where, role, text) for where, text in _list_texts(_get(document, field), (field,)))
     for place, patch in _list_patches(document):
         name = patch.get("path")
         if isinstance(name, str):
             yield (*place, "path"), "patch" if is_for_secrets(patch) else "resource", name
 
 
-def _list_generators(document: Any) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    for field in ("secretGenerator", "configMapGenerator"):
-        yield from _list_mappings(_get(document, field), (field,))
+_FILES: Mapping[str, Role] = {"resources": "resource", "bases": "resource", "patchesStrategicMerge": "resource"}
+_FILES = {**_FILES, "generators": "plugin"}
+_GENERATORS: Mapping[str, Role] = {"secretGenerator": "secret", "configMapGenerator": "configmap"}
+_PLUGINS: Mapping[str, Role] = {"SecretGenerator": "secret", "ConfigMapGenerator": "configmap"}
+
+
+def _list_generators(document: Any) -> Iterator[tuple[Place, Role, Mapping[str, Any]]]:
+    """List the generators of a kustomization, or the one that a plug-in's configuration is."""
+    for field, role in _GENERATORS.items():
+        yield from ((place, role, one) for place, one in _list_mappings(_get(document, field), (field,)))
+    kind = _get(document, "kind")
+    if _get(document, "apiVersion") == "builtin" and isinstance(kind, str) and kind in _PLUGINS:
+        yield (), _PLUGINS[kind], document
 
 
 def _list_patches(document: Any) -> Iterator[tuple[Place, Mapping[str, Any]]]:
@@ -109,23 +118,29 @@ def find_readable(path: str, data: bytes) -> Iterator[Readable]:
     """Find the values of Secrets that stand in a kustomization, or in the configuration of a plug-in."""
     lines = Lines(data)
     for number, document in enumerate(_read(data)):
-        for place, generator in _list_secret_generators(document, is_kustomization(path)):
-            for where, text in _list_texts(generator.get("literals"), (*place, "literals")):
-                key, _, value = text.partition("=")
-                if is_readable(value.strip("'\"")):
-                    message = f"a secretGenerator says the value of {key}, for everybody to read: {_CURE}"
-                    yield Readable(lines.find(number, where), "plain-generator", message)
+        for where, key in _find_literals(document):
+            message = f"a secretGenerator says the value of {key}, for everybody to read: {_CURE}"
+            yield Readable(lines.find(number, where), "plain-generator", message)
         if is_kustomization(path):
             for where, inner, name in _find_in_patches(document):
                 message = f"a patch of {name} says its values, for everybody to read: {_CURE}"
                 yield Readable(lines.find_within(number, where, inner), "plain-secret", message)
+            for where, text in _list_texts(_get(document, "generators"), ("generators",)):
+                for key in (key for inside in _read_inline(text) for _, key in _find_literals(inside)):
+                    message = f"a generator says the value of {key}, for everybody to read: {_CURE}"
+                    yield Readable(lines.find(number, where), "plain-generator", message)
 
 
-def _list_secret_generators(document: Any, is_in_kustomization: bool) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    if is_in_kustomization:
-        yield from (found for found in _list_generators(document) if found[0][0] == "secretGenerator")
-    elif _get(document, "kind") == "SecretGenerator" and _get(document, "apiVersion") == "builtin":
-        yield (), document
+def _find_literals(document: Any) -> Iterator[tuple[Place, str]]:
+    for place, role, generator in _list_generators(document):
+        for where, text in _list_texts(generator.get("literals"), (*place, "literals")):
+            key, _, value = text.partition("=")
+            if role == "secret" and is_readable(value.strip("'\"")):
+                yield where, key
+
+
+def _read_inline(text: str) -> list[Any]:
+    return _read(text.encode("utf-8", "replace")) if "\n" in text else []
 
 
 def _find_in_patches(document: Any) -> Iterator[tuple[Place, int, str]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from gitops_core.domain.lint.findings import Finding, Severity, is_allowed
 from gitops_core.domain.lint.lines import Lines
 from gitops_core.domain.render.encrypted import Block, find_block, is_left_encrypted, is_sealed
-from gitops_core.domain.render.seals import is_readable, list_plain, name_object
+from gitops_core.domain.render.seals import Plain, is_readable, list_plain, name_object
 
 Place = tuple[str | int, ...]
 MOST_NAMED = 5
@@ -79,7 +79,7 @@ class Objects:
             yield Finding(self.path, self._lines.find(number, place), severity, rule, message)
 
     def _find_plain(self, number: int, document: Any, hint: str) -> Iterator[Finding]:
-        for one in list_plain(document):
+        for one in _list_plain(document):
             message = f"{one.name} can be read by everybody: {_list_keys(key for _, key in one.values)}; {hint}"
             yield from self._make(number, (*one.place, *one.values[0]), "plain-secret", message)
 
@@ -125,6 +125,18 @@ class Objects:
                 "decrypt that; take the file from where the block still stood"
             )
             yield from self._make(number, found[0], "lost-block", message)
+
+
+def _list_plain(document: Any) -> Iterator[Plain]:
+    """List the Secrets that can be read, also those within other objects, which some controller makes of them."""
+    waiting: list[tuple[Place, Any]] = [((), document)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict) and not find_block(value):
+            yield from (one._replace(place=place) for one in list_plain(value) if not one.place)
+            waiting += reversed([((*place, key), inner) for key, inner in value.items()])
+        elif isinstance(value, list):
+            waiting += reversed([((*place, number), inner) for number, inner in enumerate(value)])
 
 
 def _list_keys(keys: Iterator[str]) -> str:

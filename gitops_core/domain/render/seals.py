@@ -58,13 +58,26 @@ def find_sealed(path: str, data: bytes, *, is_shown: bool = False) -> Iterator[S
 
 def find_plain_secrets(path: str, data: bytes) -> Iterator[str]:
     """Find the Secrets of a file whose values stand there for everybody to read. What is no YAML holds none."""
-    if b"Secret" not in data:
+    if not may_say(b"Secret", data):
         return
     try:
         for _, document in read_documents(data):
             yield from (f"{path} ({one.name})" for one in list_plain(document))
     except Malformed:
         return
+
+
+def may_say(word: bytes, data: bytes) -> bool:
+    """Tell whether YAML may hold a word, also one that is written so that nobody finds it.
+
+    >>> [may_say(b"Secret", text) for text in (b"a: Secret", b'a: "\\x53ecret"', b"a: !!binary U2VjcmV0", b"a: '\\n'")]
+    [True, True, True, False]
+    """
+    return word in data or _HIDDEN.search(data) is not None
+
+
+_HIDDEN = re.compile(rb"\\(?:x[0-9a-fA-F]|u00|U000000|\r?\n)|!\S{0,80}?(?:binary|%)")
+"""Escapes of letters, a line that goes on, and base64 under its tag, which may be escaped too."""
 
 
 class Plain(NamedTuple):
@@ -101,16 +114,16 @@ def list_plain(document: Any, place: tuple[str | int, ...] = ()) -> Iterator[Pla
         yield Plain(name_object(document), place, plain)
 
 
-_VARIABLE = re.compile(r"\s*\$\{[A-Za-z_][A-Za-z0-9_]*\}\s*")
+_LATER = re.compile(r"\s*(?:\$\{[A-Za-z_][A-Za-z0-9_]*\}|\{\{[^\"'`{}]*\}\})\s*")
 
 
 def is_readable(value: Any) -> bool:
-    """Tell whether a value says something: it is neither empty nor a variable that is put in later.
+    """Tell whether a value says something: it is neither empty nor a variable or template that is put in later.
 
-    >>> [is_readable(value) for value in (None, "", "${password}", "${password:=hunter2}", 0)]
-    [False, False, False, True, True]
+    >>> [is_readable(value) for value in (None, "", "${password}", "{{ .password }}", "${password:=hunter2}", 0)]
+    [False, False, False, False, True, True]
     """
-    return value is not None and value != "" and not (isinstance(value, str) and _VARIABLE.fullmatch(value))
+    return value is not None and value != "" and not (isinstance(value, str) and _LATER.fullmatch(value))
 
 
 def name_object(document: Mapping[str, Any]) -> str:

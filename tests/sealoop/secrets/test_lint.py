@@ -67,6 +67,9 @@ def rules(checkout: Checkout, *more: str, who: int = 0) -> str:
         (f"apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Secret\n  stringData: {{b: {VALUE}}}\n", 6),
         (json.dumps({"apiVersion": "v1", "kind": "Secret", "stringData": {"a": VALUE}}), 1),
         (json.dumps({"apiVersion": "v1", "kind": "Secret", "stringData": {"a": VALUE}}, indent="\t"), 5),
+        (f'"apiVersion": v1\n"kind": "\\x53ecret"\n"data": {{"a": {HIDDEN}}}\n', 3),
+        (f"apiVersion: v1\nkind: !!binary U2VjcmV0\ndata: {{a: {HIDDEN}}}\n", 3),
+        (f"kind: HelmRelease\nspec:\n  objects:\n  - apiVersion: v1\n    kind: Secret\n    data: {{a: {HIDDEN}}}\n", 6),
     ],
 )
 def test_a_secret_whose_values_stand_there_is_an_error_in_the_line_of_the_first(
@@ -88,6 +91,7 @@ def test_a_secret_whose_values_stand_there_is_an_error_in_the_line_of_the_first(
         "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {name: a}\nspec: {data: []}\n",
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: Secret}\nspec: {data: {a: b}}\n",
         "kind: Secret\napiVersion: v1\nstringData: {a: {{ .Values.password }}}\n",
+        "kind: Secret\napiVersion: v1\nstringData: {a: '{{ .Values.password | quote }}'}\n",
     ],
 )
 def test_what_holds_no_value_is_clean(checkout: Checkout, text: str) -> None:
@@ -119,6 +123,24 @@ def test_literals_and_plain_files_of_secret_generators_are_errors_in_the_kustomi
     checkout.encrypt("a/sealed.txt", "--input-type=binary")
 
     assert linted() == [f"error a/kustomization.yaml:{line} plain-generator" for line in (7, 11, 14)]
+
+
+def test_generators_that_stand_apart_are_read_as_those_of_kustomizations(checkout: Checkout) -> None:
+    text = "apiVersion: builtin\nkind: SecretGenerator\nmetadata: {name: x}\n"
+    inline = "".join(f"  {line}\n" for line in f"{text}literals: [b={VALUE}]".splitlines())
+    checkout.write(
+        {
+            "a/kustomization.yaml": kustomization(f"generators:\n- gen.yaml\n- |\n{inline}"),
+            "a/gen.yaml": f"{text}literals: [a={VALUE}]\nenvs:\n- plain.env\n",
+            "a/plain.env": f"A={VALUE}\n",
+        }
+    )
+
+    assert linted() == [
+        "error a/gen.yaml:4 plain-generator",
+        "error a/gen.yaml:6 plain-generator",
+        "error a/kustomization.yaml:5 plain-generator",
+    ]
 
 
 def test_patches_of_secrets_that_say_their_values_are_errors(checkout: Checkout) -> None:
@@ -261,7 +283,7 @@ def test_a_file_that_a_rule_names_and_that_is_not_encrypted_is_an_error(checkout
             + f"  - path_regex: .*\\.yaml\n    age: {checkout.keys.recipients[0]}\n",
             "a/secrets/values.yaml": "web:\n  password: x\n",
             "a/secrets/other.yaml": "web:\n  user: x\n",
-            "a/secrets/kustomization.yaml": kustomization("resources: [map.yaml]\n"),
+            "a/secrets/kustomization.yaml": "resources: [map.yaml]\ncommonLabels: {data: x}\n",
             "a/secrets/map.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b}\n",
             "a/secrets/sealed.yaml": "password: x\n",
             "x.enc.json": '{"password": 1}',
