@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# every worker of the tests would compile all modules again
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test check format generate lock tools install explore simulate mutate bench bench-images wheel clean
 

@@ -1,6 +1,7 @@
-"""Fixtures of the whole test suite: each module named here owns one real server or one embedded thing."""
+"""Fixtures and rules of the whole test suite: each module named here owns one real server, embedded thing or rule."""
 
 pytest_plugins: list[str] = [
+    "tests.garbage",
     "tests.local",
     "tests.properties",
     "tests.servers.aws",

@@ -18,23 +18,18 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.kustomizations import SOURCES, at_once, create, handled, ready, service, wait_until
+from bench.stage import KUSTOMIZATIONS, SOURCES, Stage, at_once, commit_file, create, ready, stage, tip, wait_until
 from bench.table import Row, usage_of
 from image_updater.domain.tags.policies import SemVerPolicy, select_latest
-from sealoop.embedded.githttp import GitServer, create_repository
-from sealoop.embedded.registry import RegistryServer
-from tests.servers.controlplane import ControlPlane, start_control_plane
-from tests.servers.git import git
+from sealoop.embedded.githttp import create_repository
 from tests.servers.programs import answers, free_port, running
 
 IMAGES = "/apis/image.toolkit.fluxcd.io/v1/namespaces/default"
-KUSTOMIZATIONS = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/default/kustomizations"
 GUARDS = "/apis/sealoop.dev/v1alpha1/namespaces/default/updateguards"
 MARKER = '{"$imagepolicy": "default:web"}'
 ROUNDS = 5
@@ -59,55 +54,6 @@ def rows(only: str = "") -> Iterator[Row]:
                 yield from asyncio.run(group(Path(name)))
     if only in ("", "policy"):
         yield policy()
-
-
-@dataclass
-class Stage:
-    """One group's control plane, Git server, registry and service."""
-
-    plane: ControlPlane
-    folder: Path
-    git: GitServer
-    registry: RegistryServer
-    pid: int = 0
-    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    @property
-    def remote(self) -> Path:
-        return self.folder / "git" / "app.git"
-
-    @property
-    def url(self) -> str:
-        return f"{self.git.url}/app.git"
-
-    def ask(self, path: str) -> str:
-        """Ask an object to look now; the token that it will have handled then."""
-        token = f"{next(self.numbers)}-{time.time_ns()}"
-        patch = {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": token}}}
-        self.plane.expect("PATCH", path, patch, content_type="application/merge-patch+json")
-        return token
-
-    def has_handled(self, path: str, token: str) -> bool:
-        return handled(self.plane.expect("GET", path)) == token
-
-    async def clone(self) -> float:
-        """Median seconds of three clones."""
-        took = [await timed_clone(self.url, self.folder / f"clone-{next(self.numbers)}") for _ in range(3)]
-        return statistics.median(took)
-
-
-@contextlib.asynccontextmanager
-async def stage(folder: Path, *, workloads: bool = False) -> AsyncIterator[Stage]:
-    plane = start_control_plane(folder)
-    try:
-        await asyncio.to_thread(plane.install_crds)
-        if workloads:
-            await asyncio.to_thread(plane.start_workloads)
-        async with RegistryServer() as registry, GitServer(folder / "git") as server:
-            with service(plane, folder) as pid:
-                yield Stage(plane, folder, server, registry, pid)
-    finally:
-        plane.stop()
 
 
 def set_up(at: Stage, image: str, *, path: str = "./apps", automation_interval: str = "1h") -> None:
@@ -181,9 +127,7 @@ async def elsewhere(at: Stage, clone: float) -> Row:
     """Somebody else's commit: from the request to look until the automation has."""
     took, path, before = [], f"{IMAGES}/imageupdateautomations/web", usage_of(at.pid)
     for number in range(ROUNDS):
-        stream = f"commit refs/heads/main\ncommitter S <s@example.com> {1767225600 + number} +0000\ndata 1\nx\n"
-        stream += f"from refs/heads/main^0\nM 100644 inline apps/000/00.yaml\ndata 2\n{number}\n\n"
-        await git(f"--git-dir={at.remote}", "fast-import", "--quiet", stdin=stream.encode())
+        await asyncio.to_thread(commit_file, at.remote, "apps/000/00.yaml", f"{number}\n", number)
         started = time.monotonic()
         token = await asyncio.to_thread(at.ask, path)
         await asyncio.to_thread(wait_until, lambda: at.has_handled(path, token))  # noqa: B023
@@ -480,15 +424,3 @@ def line(
     times = (f"{statistics.median(took):.2f} s", f"{max(took):.2f} s") if took else ("", "")
     ratio = f"{statistics.median(took) / clone:.2f}" if clone else ""
     return label, (*times, f"{(used.cpu - cpu_before) / rounds:.2f}", f"{used.peak_rss:.0f}", requests, ratio)
-
-
-def tip(remote: Path) -> str:
-    return (
-        (remote / "refs" / "heads" / "main").read_text().strip()
-    )  # what a push writes; git itself takes 5 ms to say it
-
-
-async def timed_clone(url: str, target: Path) -> float:
-    started = time.monotonic()
-    await git("clone", "--quiet", "--bare", "--depth", "1", url, str(target))
-    return time.monotonic() - started

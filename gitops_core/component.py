@@ -124,8 +124,10 @@ def make_controllers(
     folders = Folders(kinds, platform.compute)
     remote_clusters = RemoteClusters(platform.cluster, remotes.clouds, platform.policy)
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy, remote_clusters)
-    compute, common_keys = platform.compute, platform.policy.sops_age_secret
-    builder = Builder(renderer, Decrypter(platform.cluster, renderer, decryptor, compute, common_keys), compute)
+    compute, policy = platform.compute, platform.policy
+    is_lent = not policy.default_service_account  # else everybody has the rights of an account of his own
+    decrypter = Decrypter(platform.cluster, renderer, decryptor, compute, policy.sops_age_secret, is_lent)
+    builder = Builder(renderer, decrypter, compute)
     return (
         *_make_source_controllers(platform, sources, folders),
         Controller(

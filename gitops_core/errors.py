@@ -6,6 +6,7 @@
     │   ├── GitError              what a Git remote answered
     │   ├── RegistryError         what an OCI registry answered
     │   ├── Postponed             nothing went wrong: others are before it
+    │   │   └── Yielded           ... which have more to do
     │   └── ...
     └── StalledError              only an edit can help: Ready=False, Stalled=True, no retry
 
@@ -76,6 +77,10 @@ class Postponed(TransientError):
     """Its turn has not come yet: it is looked at again soon, nothing is told, and no attempt is counted."""
 
     reason = "Postponed"
+
+
+class Yielded(Postponed):
+    """It has less to do than others: it is looked at again as soon as those have had their turn."""
 
 
 class NotLeader(TransientError):

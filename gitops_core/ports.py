@@ -345,6 +345,16 @@ class Objects(Protocol):
         """Return every object of the kind ("" for all namespaces) as last seen, ordered by key; else as `get` does."""
         ...
 
+    async def find(
+        self, type_: type[R], list_terms: Callable[[R], Iterable[str]], terms: Iterable[str]
+    ) -> tuple[R, ...]:
+        """Return the objects of the kind for which `list_terms` lists any of `terms`, ordered by key.
+
+        Args:
+            list_terms: a function of a module: by it is kept what was listed, so that nobody looks through all objects.
+        """
+        ...
+
     def follow(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         """Yield what there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
 

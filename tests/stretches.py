@@ -46,10 +46,7 @@ class Stretches:
                 self.longest, self.where = took, repr(handle)
 
         gc.collect()
-        gc.freeze()  # what the tests are made of is none of the service's
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(asyncio.Handle, "_run", timed)
-                yield
-        finally:
-            gc.unfreeze()
+        gc.freeze()  # for good: what the tests are made of is none of the service's, nor worth another look later
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio.Handle, "_run", timed)
+            yield

@@ -15,7 +15,7 @@ import os
 import posixpath
 import secrets
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,7 @@ class Kustomize:
         builds: int = 2,
         confinement: Confinement | None = None,
         compute: Compute = IN_PLACE,
+        count: Callable[[], object] = bool,
     ) -> None:
         """
         Args:
@@ -132,8 +133,9 @@ class Kustomize:
             builds: how many run at the same time, shared by namespace.
             confinement: what builds are kept from; None for all that this machine can.
             compute: where files are read, decoded and compared.
+            count: called for every folder of which nothing is kept yet, at this content.
         """
-        self._compute = compute
+        self._compute, self._count = compute, count
         self._program = program
         self._limits = limits
         self._environment = _ENVIRONMENT | {"GOMEMLIMIT": f"{limits.memory * 3 >> 22}MiB"}
@@ -162,6 +164,7 @@ class Kustomize:
 
     async def _render_privately(self, tree: Tree, overlay: Overlay, path: str) -> tuple[Manifest, ...]:
         """Return the objects, of which nothing is kept here."""
+        self._count()
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
         gathered = await self._compute.run(READING, _gather, tree, overlay, path, affixes, self._token, None)
         if not isinstance(gathered, _Sources):
@@ -188,6 +191,7 @@ class Kustomize:
         return contents, await self._keep(contents, await self._make(gathered, path, affixes))
 
     async def _keep(self, key: Key, made: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+        self._count()
         written = await self._compute.run(READING, _write, made)
         self._results.put(key, written, sum(map(len, written)) + OBJECT_WEIGHT * len(written) + KEY_WEIGHT)
         return made

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gitops_core.adapters.sandbox import Confinement, Finished, Limits, OutOfTime, Sandboxed, TooMuchOutput
 from gitops_core.domain.render.encrypted import MAX_ENCRYPTED, Block, Format
@@ -84,6 +84,7 @@ class Sops:
         vault_addresses: Iterable[str] = ("all",),
         confinement: Confinement | None = None,
         environment: Mapping[str, str] | None = None,
+        count: Callable[[], object] = bool,
     ) -> None:
         """
         Args:
@@ -94,6 +95,7 @@ class Sops:
             vault_addresses: which Vaults may be asked, by what their addresses begin with.
             confinement: what the program is kept from; None for all that this machine can.
             environment: where key services are, and as whom this process asks them; ours by default.
+            count: called at every run of the program.
         """
         self._program = program
         self._limits = limits
@@ -101,6 +103,7 @@ class Sops:
         self._vaults = ",".join(vault_addresses) or "none"
         self._confinement = confinement or Confinement.of_this_machine()
         self._own = dict(os.environ) if environment is None else environment
+        self._count = count
 
     async def decrypt(
         self, text: bytes, format_: Format, block: Block, keys: SopsKeys, *, check_mac: bool = True
@@ -138,6 +141,7 @@ class Sops:
         )
         slots = self._asking if may_connect else self._slots
         async with slots.taken(get_namespace_at_work()):
+            self._count()
             try:
                 return await program.run_beside()
             except OSError as error:

@@ -34,9 +34,9 @@ class BucketSpec(Wire):
     `endpoint` is a host, with a port if it has one; `insecure` speaks plain HTTP to it. `secretRef` names a Secret with
     `accesskey` and `secretkey`, of provider gcp with `serviceaccount`. Without one, aws and gcp are asked as the
     ServiceAccount that `serviceAccountName` names, by the role in its annotations, or else as the service itself.
-    `certSecretRef` one with `ca.crt`, which is trusted beside the system's authorities,
-    with `tls.crt` and `tls.key`, or with all three; `proxySecretRef` one with the `address` of an HTTP proxy, and its
-    `username` and `password`. `prefix` is what keys begin with. `ignore` has the form of .gitignore.
+    `certSecretRef` one with `ca.crt`, which is trusted beside the system's authorities, with `tls.crt` and `tls.key`,
+    or with all three; `proxySecretRef` one with the `address` of a proxy (http, https, socks5), and its `username` and
+    `password`. `prefix` is what keys begin with. `ignore` has the form of .gitignore.
     """
 
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (

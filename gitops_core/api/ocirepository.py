@@ -68,8 +68,8 @@ class OCIRepositorySpec(Wire):
     `url` has neither tag nor digest. `secretRef` names a Secret of type kubernetes.io/dockerconfigjson;
     `serviceAccountName` a ServiceAccount whose imagePullSecrets count, too; `certSecretRef` a Secret with `ca.crt`,
     which is trusted beside the system's authorities, with `tls.crt` and `tls.key`, or with all three; `proxySecretRef`
-    one with the `address` of an HTTP proxy, and its `username` and `password`. `insecure` takes any certificate, and
-    plain HTTP. `ignore` has the form of .gitignore and replaces the defaults.
+    one with the `address` of a proxy (http, https, socks5), and its `username` and `password`. `insecure` takes any
+    certificate, and plain HTTP. `ignore` has the form of .gitignore and replaces the defaults.
     """
 
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (

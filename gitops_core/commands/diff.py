@@ -69,6 +69,7 @@ class Differ:
     cluster: the same, and is asked for dry-runs.
     targets: opens clusters as the service does.
     impersonates: ask our own cluster with the rights of spec.serviceAccountName.
+    is_abroad: ask the clusters that Kustomizations name, too.
     """
 
     platform: Platform
@@ -77,6 +78,7 @@ class Differ:
     builder: Builder
     targets: Targets
     impersonates: bool = False
+    is_abroad: bool = False
 
     async def compare(self, wanted: Kustomization) -> Comparison:
         """Compare what the source of `wanted` fetched with the cluster that it is applied to.
@@ -89,7 +91,8 @@ class Differ:
             raise StalledError(f"{wanted.ref} is being deleted: nothing of it is applied any more")
         kinds, platform = self.folders.kinds, self.platform
         refuse_unsupported(wanted, acts_on={NAMED_BY: kinds})
-        _refuse_stranger(wanted)
+        if wanted.spec.kube_config is not None:
+            self._check_abroad(wanted)
         source, artifact = await get_fetched(wanted, kinds, platform.objects, platform.policy)
         revision, applied = artifact.revision, wanted.status.last_applied_revision
         folder = await self._read_folder(wanted, source, revision)
@@ -97,6 +100,23 @@ class Differ:
             found = await plan_folder(wanted, folder, self.cluster, applier, self.builder, revision)
         drift = frozenset(find_drift(wanted, found))
         return Comparison(revision, applied, found.planned, drift, await self._list_notes(wanted, source, revision))
+
+    def _check_abroad(self, wanted: Kustomization) -> None:
+        """Raise StalledError where files would be sent to a server that somebody else may have named.
+
+        Whoever asks may read all sources, and the service may have been told to let nobody name others'.
+        """
+        source, own = dependencies.get_source_name(wanted).key, wanted.metadata.namespace
+        if source.namespace != own:
+            raise StalledError(
+                f"{wanted.ref} takes the files of namespace {source.namespace!r} to another cluster (spec.kubeConfig):"
+                " they are not sent there; ask that one: sealoop plan -f FILE --checkout DIR --kubeconfig ITS"
+            )
+        if not self.is_abroad:
+            raise StalledError(
+                f"{wanted.ref} is for another cluster (spec.kubeConfig): --other-clusters sends its objects there for a"
+                " dry-run, and compares"
+            )
 
     async def _read_folder(self, wanted: Kustomization, source: Resource, revision: str) -> Folder:
         spec, key = wanted.spec, wanted.key
@@ -128,19 +148,6 @@ class Differ:
         if ready is not None and ready.status == "False":
             notes.append(f"{source.ref} is not Ready, and may have fetched not the newest: {ready.message}")
         return tuple(notes)
-
-
-def _refuse_stranger(wanted: Kustomization) -> None:
-    """Raise StalledError where files of others would be sent to whatever server the Kustomization names.
-
-    Whoever asks may read all of them, and the service may have been told to let nobody name others' sources.
-    """
-    source, own = dependencies.get_source_name(wanted).key, wanted.metadata.namespace
-    if wanted.spec.kube_config is not None and source.namespace != own:
-        raise StalledError(
-            f"{wanted.ref} takes the files of namespace {source.namespace!r} to another cluster (spec.kubeConfig):"
-            " they are not sent there to compare; ask that one: sealoop plan -f FILE --checkout DIR --kubeconfig ITS"
-        )
 
 
 def find_drift(wanted: Kustomization, found: FolderPlan) -> Iterable[ObjectRef]:

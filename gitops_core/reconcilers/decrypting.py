@@ -166,6 +166,7 @@ def find_keys(wanted: Kustomization) -> ObjectKey | None:
 class Decrypter:
     """Attributes:
     common_keys: the Secret with the age keys of those who name none.
+    is_lent: who has no credentials for key services asks them as this process.
     """
 
     cluster: Cluster
@@ -173,6 +174,7 @@ class Decrypter:
     decryptor: Decryptor
     compute: Compute = IN_PLACE
     common_keys: ObjectKey | None = None
+    is_lent: bool = True
     _scans: Recent[Key, Scan] = field(default_factory=lambda: Recent(KEPT_SCANS))
     _texts: Recent[Key, Opened] = field(default_factory=lambda: Recent(KEPT_TEXTS))
     _under_way: Flights[Opened] = field(default_factory=Flights)
@@ -189,11 +191,12 @@ class Decrypter:
         own = find_keys(wanted)
         key = own or self.common_keys
         if key is None:
-            return SopsKeys(is_ambient=True)
+            return SopsKeys(is_ambient=self.is_lent)
         try:
             with on_account_of(ObjectRef(SECRET, key)):  # the operator's own, in whatever namespace
                 values = await read_secret(self.cluster, key)
-            return parse_keys({name: value for name, value in values.items() if own or name.endswith(".agekey")})
+            chosen = {name: value for name, value in values.items() if own or name.endswith(".agekey")}
+            return parse_keys(chosen, is_ambient=self.is_lent)
         except KeyInvalid as error:
             raise ManifestInvalid(f"spec.decryption: Secret {key}: {error}") from None
         except ValueError as error:

@@ -16,14 +16,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from gitops_core.api import Artifact, Kustomization
 from gitops_core.domain.render.sopskeys import SopsKeys
 from gitops_core.domain.render.variables import substitute_all, weigh_substitution
-from gitops_core.domain.sync import contests, dependencies, stages
+from gitops_core.domain.sync import contests, dependencies, inventory, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.plan import SyncPlan
@@ -49,6 +49,7 @@ from gitops_core.errors import (
     Postponed,
     StalledError,
     TransientError,
+    Yielded,
 )
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.reconcilers.applying import Applier, PruneFailed, Replaced, SyncFailed, is_terminating
@@ -84,6 +85,26 @@ class _Memory:
         return (self.target, self.uid, self.digest) == (target, uid, digest)
 
 
+@dataclass(frozen=True)
+class _Sight:
+    """What was seen last of the files of a Kustomization, and for which request of it.
+
+    Attributes:
+        oid: of the tree that its folder is read from.
+    """
+
+    uid: str
+    generation: int
+    requested_at: str
+    revision: str
+    oid: str
+
+    @classmethod
+    def of(cls, wanted: Kustomization, revision: str, oid: str) -> _Sight:
+        metadata = wanted.metadata
+        return cls(metadata.uid, metadata.generation, metadata.annotations.get(REQUESTED_AT, ""), revision, oid)
+
+
 @dataclass
 class KustomizationReconciler:
     """Implements gitops_core.runtime.reconciling.Reconciler for Kustomization."""
@@ -95,10 +116,12 @@ class KustomizationReconciler:
     targets: Targets
     _memory: dict[ObjectKey, _Memory] = field(default_factory=dict)
     _waits: dict[ObjectKey, tuple[Progress, Plaintext]] = field(default_factory=dict)
+    _sights: dict[ObjectKey, _Sight] = field(default_factory=dict)
 
     async def reconcile(self, wanted: Kustomization) -> Outcome:
         refuse_unsupported(wanted, acts_on={NAMED_BY: self.folders.kinds})
         source, artifact = await self._get_source(wanted)
+        await self._yield_to_others(wanted, source, artifact.revision)
         limit = asyncio.timeout(get_timeout(wanted.spec))
         async with self.targets.open(wanted) as applier:
             attempt = Attempt(wanted, artifact.revision, applier, self.platform.clock, self.platform.events)
@@ -124,6 +147,31 @@ class KustomizationReconciler:
             progress = await self._begin(attempt, plan, identity)
         attempt.digest = progress.digest
         return await self._go_on(attempt, progress)
+
+    # who goes first
+
+    async def _yield_to_others(self, wanted: Kustomization, source: Resource, revision: str) -> None:
+        """Raise Yielded, once, if nothing but the revision is another one: who has something to apply goes first.
+
+        A commit wakes all Kustomizations of a repository, and is about a few of them.
+        """
+        before = self._sights.get(wanted.key)
+        if before is None or before.revision == revision:
+            return
+        if before.revision != wanted.status.last_attempted_revision:
+            return  # it yielded already, and would for ever where commits come faster than its turn
+        try:
+            folder = await self._read_folder(wanted, source, revision)
+        except GitOpsError:
+            return  # it is told where it is needed
+        if replace(self._sights[wanted.key], revision=before.revision) == before:
+            raise Yielded(f"{folder.path} is as it was at {before.revision}")
+
+    async def _read_folder(self, wanted: Kustomization, source: Resource, revision: str) -> Folder:
+        spec = wanted.spec
+        folder = await self.folders.read_folder(source, revision, spec.path, beside=spec.components)
+        self._sights[wanted.key] = _Sight.of(wanted, revision, folder.tree.oid)
+        return folder
 
     # what is to be applied
 
@@ -176,8 +224,7 @@ class KustomizationReconciler:
     async def _plan(self, attempt: Attempt, source: Resource) -> SyncPlan:
         wanted = attempt.wanted
         try:
-            spec = wanted.spec
-            folder = await self.folders.read_folder(source, attempt.revision, spec.path, beside=spec.components)
+            folder = await self._read_folder(wanted, source, attempt.revision)
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
             built = await self._build(attempt, source, folder)
@@ -281,11 +328,12 @@ class KustomizationReconciler:
 
     async def _compare(self, attempt: Attempt, plan: SyncPlan, predictions: Predictions) -> None:
         """Find out whether others apply some of the objects too, as these are before the apply; warn of it once."""
-        everyone = await self.platform.objects.list(Kustomization)
+        refs = [action.ref for action in plan.actions]
+        sharing = await self.platform.objects.find(Kustomization, contests.list_ids, map(inventory.format_id, refs))
         kubeconfig = find_kubeconfig(attempt.wanted)
-        near = (other for other in everyone if find_kubeconfig(other) == kubeconfig)
+        near = (other for other in sharing if find_kubeconfig(other) == kubeconfig)
         others = {other.key: other for other in near if other.key != attempt.wanted.key}
-        claims = contests.find_shared((action.ref for action in plan.actions), others.values())
+        claims = contests.find_shared(refs, others.values())
         for key in tuple(claims):
             if not contests.has_come_to_its_source(others[key], await self._find_artifact(others[key])):
                 del claims[key]
@@ -434,6 +482,7 @@ class KustomizationReconciler:
     async def finalize(self, wanted: Kustomization) -> None:
         self._memory.pop(wanted.key, None)
         self._waits.pop(wanted.key, None)
+        self._sights.pop(wanted.key, None)
         self.builder.forget(wanted)
         refs, faults = sift_inventory(wanted.status)
         if wanted.spec.suspend or not _deletes(wanted):

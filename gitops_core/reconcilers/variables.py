@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from gitops_core.api import Kustomization
 from gitops_core.api.kustomization import SubstituteReference
-from gitops_core.domain.render.muting import make_mute
+from gitops_core.domain.render.muting import make_mute, mute_values
 from gitops_core.domain.render.variables import check_names, drop_breaks
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
@@ -37,12 +37,15 @@ class Variables(NamedTuple):
 
     def mute(self, text: str) -> str:
         """Replace by *** what of Secrets' variables stands in `text`, which may quote what the API server refused."""
-        return self.make_mute()(text)
+        return mute_values(text, self._list_forms(), WITHHELD)
 
     def make_mute(self) -> Callable[[str], str]:
         """Make a function that mutes many texts."""
+        return make_mute(self._list_forms(), WITHHELD)
+
+    def _list_forms(self) -> Iterator[str]:
         values = (value.reveal_text() for value in self.secret)
-        return make_mute((form for value in values for form in (value, drop_breaks(value))), WITHHELD)
+        return (form for value in values for form in (value, drop_breaks(value)))
 
 
 def find_reference(wanted: Kustomization, reference: SubstituteReference) -> ObjectRef:

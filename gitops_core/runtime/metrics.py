@@ -78,6 +78,8 @@ class Metrics:
         "Reconciliations of GitRepositories by whether their credential is read-only: True, False, Unknown.",
         "read_only",
     )
+    builds = Series(Counter, "sealoop_builds_total", "Folders read or built; what did not change is not built again.")
+    decryptions = Series(Counter, "sealoop_decryptions_total", "Runs of sops; what did not change is not opened again.")
     leading = Series(Gauge, "sealoop_leader", "1 while this process leads.")
     compute_seconds = Series(Counter, "sealoop_compute_seconds_total", "CPU seconds of work beside the loop.")
     compute_waiting = Series(Gauge, "sealoop_compute_waiting", "Pieces of such work that wait.")

@@ -30,7 +30,8 @@ from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.runtime.timers import Timers
-from gitops_core.runtime.watching.informers import Informers, WatchedObjects
+from gitops_core.runtime.watching.informers import Informers
+from gitops_core.runtime.watching.objects import WatchedObjects
 
 log = logging.getLogger(__name__)
 

@@ -59,6 +59,8 @@ def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
 
 
 def _prune(schema: Schema, value: Any, *, keep: Sequence[str], preserves: bool) -> Any:
+    if isinstance(value, formats.SCALARS):
+        return value
     preserves = preserves or schema.get("x-kubernetes-preserve-unknown-fields", False)
     if isinstance(value, list):
         return [_prune(schema.get("items") or {}, item, keep=(), preserves=preserves) for item in value]
@@ -108,6 +110,8 @@ def write_refusal(kind: str, group: str, name: str, faults: tuple[FieldFault, ..
 
 
 def _default(schema: Schema, value: Any) -> Any:
+    if isinstance(value, formats.SCALARS):
+        return value
     if isinstance(value, list):
         items = schema.get("items", {})
         return [_default(items, _replace(items, item)) for item in value]
@@ -136,6 +140,8 @@ def _replace(schema: Schema, value: Any) -> Any:
 
 def remove_stray_nulls(schema: Schema, value: Any) -> Any:
     """Copy an object without the nulls of fields that may not be null and have no default."""
+    if isinstance(value, formats.SCALARS):
+        return value
     if isinstance(value, list):
         items = schema.get("items", {})
         return [remove_stray_nulls(items, item) for item in value]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gitops_core.schema.formats import find_type, is_identical
+from gitops_core.schema.formats import SCALARS, find_type, is_identical
 
 Schema = Mapping[str, Any]
 
@@ -38,6 +38,8 @@ def is_unchanged(schema: Schema, old: Any, new: Any) -> bool:
     >>> is_unchanged(keyed, [{"k": 1}, {"k": 2}], [{"k": 2}, {"k": 1}]), is_unchanged({}, [1, 2], [2, 1])
     (True, False)
     """
+    if isinstance(old, SCALARS):
+        return is_identical(old, new)
     match old, new:
         case Mapping(), Mapping():
             return len(old) == len(new) and all(

@@ -10,7 +10,7 @@ Source: k8s.io/kube-openapi, pkg/validation/validate; k8s.io/apiextensions-apise
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -35,11 +35,12 @@ class Findings:
     faults: dict[FieldFault, None] = field(default_factory=dict)
     checks: int = 0
 
-    def add(self, *faults: FieldFault) -> None:
+    def add(self, faults: Iterable[FieldFault]) -> None:
         self.faults.update(dict.fromkeys(faults))
 
     def merge(self, other: Findings) -> None:
-        self.add(*other.faults)
+        if other.faults:
+            self.faults.update(other.faults)
         self.checks += other.checks
 
 
@@ -79,27 +80,30 @@ def show(value: Any) -> str:
 
 
 def _find(schema: Schema, value: Any, old: Any, path: str) -> Findings:
-    wrong_type = tuple(_find_type_faults(schema, value, path))
-    found = Findings(dict.fromkeys(wrong_type))
+    found = Findings(dict.fromkeys(_find_type_faults(schema, value, path)))
+    is_wrong = bool(found.faults)
     if value is None:
-        found.checks = 0 if wrong_type else 1
-        found.add(*_find_enum_faults(schema, value, path))
+        found.checks = 0 if is_wrong else 1
+        found.add(_find_enum_faults(schema, value, path))
         return found
-    if any(schema.get(key) for key in ("type", "format", "x-kubernetes-int-or-string")):
-        found.checks += 1 if wrong_type else 2
-    found.merge(_find_in_alternatives(schema, value, path))
+    if schema.get("type") or schema.get("format") or schema.get("x-kubernetes-int-or-string"):
+        found.checks += 1 if is_wrong else 2
+    found.checks += 2
+    if not _ALTERNATIVES.isdisjoint(schema):
+        _add_alternatives(found, schema, value, path)
     match value:
         case str():
-            found.add(*_find_string_faults(schema, value, path))
+            found.add(_find_string_faults(schema, value, path))
             found.checks += 1 + formats.is_known(_find_format(schema))
         case int() | float() if not isinstance(value, bool):
-            found.add(*_find_number_faults(schema, value, path))
+            found.add(_find_number_faults(schema, value, path))
             found.checks += 2
         case list():
             found.merge(_find_in_list(schema, value, old, path))
             found.checks += 2
-    found.add(*_find_enum_faults(schema, value, path))
-    if isinstance(value, Mapping):
+    if "enum" in schema:
+        found.add(_find_enum_faults(schema, value, path))
+    if not isinstance(value, formats.SCALARS) and isinstance(value, Mapping):
         found.merge(_find_in_object(schema, value, old, path))
         found.checks += 1
     found.checks += 2
@@ -116,8 +120,10 @@ def _find_format(schema: Schema) -> str:
 # alternatives
 
 
-def _find_in_alternatives(schema: Schema, value: Any, path: str) -> Findings:
-    found = Findings(checks=2)
+_ALTERNATIVES = frozenset({"anyOf", "oneOf", "allOf", "not"})
+
+
+def _add_alternatives(found: Findings, schema: Schema, value: Any, path: str) -> None:
     if options := schema.get("anyOf"):
         _merge_any(found, options, value, path)
     if options := schema.get("oneOf"):
@@ -125,8 +131,7 @@ def _find_in_alternatives(schema: Schema, value: Any, path: str) -> Findings:
     if options := schema.get("allOf"):
         _merge_all(found, options, value, path)
     if (forbidden := schema.get("not")) is not None and not _find(forbidden, value, ABSENT, path).faults:
-        found.add(_make_composite(path, "must not validate the schema (not)"))
-    return found
+        found.add([_make_composite(path, "must not validate the schema (not)")])
 
 
 def _merge_any(found: Findings, options: list[Schema], value: Any, path: str) -> None:
@@ -138,7 +143,7 @@ def _merge_any(found: Findings, options: list[Schema], value: Any, path: str) ->
             return
         if best is None or tried.checks > best.checks:
             best = tried
-    found.add(_make_composite(path, "must validate at least one schema (anyOf)"))
+    found.add([_make_composite(path, "must validate at least one schema (anyOf)")])
     if best is not None:
         found.merge(best)
 
@@ -150,9 +155,9 @@ def _merge_one(found: Findings, options: list[Schema], value: Any, path: str) ->
         found.merge(fitting[0])
     elif fitting:
         text = f"must validate one and only one schema (oneOf). Found {len(fitting)} valid alternatives"
-        found.add(_make_composite(path, text))
+        found.add([_make_composite(path, text)])
     else:
-        found.add(_make_composite(path, "must validate one and only one schema (oneOf). Found none valid"))
+        found.add([_make_composite(path, "must validate one and only one schema (oneOf). Found none valid")])
         found.merge(max(tried, key=lambda one: one.checks))
 
 
@@ -162,7 +167,7 @@ def _merge_all(found: Findings, options: list[Schema], value: Any, path: str) ->
         found.merge(one)
     if any(one.faults for one in tried):
         none = ". None validated" if all(one.faults for one in tried) else ""
-        found.add(_make_composite(path, f"must validate all the schemas (allOf){none}"))
+        found.add([_make_composite(path, f"must validate all the schemas (allOf){none}")])
 
 
 # parts
@@ -172,16 +177,16 @@ def _find_in_object(schema: Schema, value: Mapping[str, Any], old: Any, path: st
     found = Findings()
     fewest, most = schema.get("minProperties", 0), schema.get("maxProperties")
     if len(value) < fewest:
-        found.add(_make_invalid(path, len(value), f"should have at least {fewest} properties"))
+        found.add([_make_invalid(path, len(value), f"should have at least {fewest} properties")])
     if most is not None and len(value) > most:
-        found.add(_make_too_many(path, len(value), most))
+        found.add([_make_too_many(path, len(value), most)])
     for key, inner in value.items():
         known = find_field(schema, key)
         if known is not None:
             found.merge(find_faults(known, inner, find_old_property(old, key), join(path, key)))
     for key in schema.get("required", ()):
         if key not in value:
-            found.add(FieldFault(join(path, key), "FieldValueRequired", "Required value"))
+            found.add([FieldFault(join(path, key), "FieldValueRequired", "Required value")])
     return found
 
 
@@ -193,9 +198,9 @@ def _find_in_list(schema: Schema, value: list[Any], old: Any, path: str) -> Find
             found.merge(find_faults(items, item, find_old_item(schema, old, item), f"{path}[{index}]"))
     fewest, most = schema.get("minItems", 0), schema.get("maxItems")
     if len(value) < fewest:
-        found.add(_make_invalid(path, len(value), f"should have at least {fewest} items"))
+        found.add([_make_invalid(path, len(value), f"should have at least {fewest} items")])
     if most is not None and len(value) > most:
-        found.add(_make_too_many(path, len(value), most))
+        found.add([_make_too_many(path, len(value), most)])
     return found
 
 

@@ -24,6 +24,10 @@ _DATE_TIME = re.compile(
 )
 
 
+SCALARS = (str, int, float, type(None))
+"""What is neither an object nor a list: most values, and quicker to tell than that something is no Mapping."""
+
+
 def find_type(value: Any) -> str:
     """Find the JSON type as Go's decoder sees it: a number is an integer when it is written as one of 64 bits."""
     match value:
@@ -64,6 +68,8 @@ def is_identical(a: Any, b: Any) -> bool:
     >>> is_identical([1, {"a": None}], [1, {"a": None}]), is_identical(2.0, 2), is_identical(1e20, 10**20)
     (True, False, True)
     """
+    if isinstance(a, SCALARS):
+        return find_type(a) == find_type(b) and bool(a == b)
     match a, b:
         case Mapping(), Mapping():
             return a.keys() == b.keys() and all(is_identical(inner, b[key]) for key, inner in a.items())

@@ -50,7 +50,8 @@ class ImageRepositorySpec(Wire):
     `exclusionList` are not kept. `secretRef` names a Secret of type kubernetes.io/dockerconfigjson;
     `serviceAccountName` a ServiceAccount whose imagePullSecrets count, too; `certSecretRef` a Secret with `ca.crt`,
     which is trusted beside the system's authorities, with `tls.crt` and `tls.key`, or with all three; `proxySecretRef`
-    one with the `address` of an HTTP proxy, and its `username` and `password`. `insecure` speaks plain HTTP.
+    one with the `address` of a proxy (http, https, socks5), and its `username` and `password`. `insecure` speaks plain
+    HTTP.
     """
 
     image: str

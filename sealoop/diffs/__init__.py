@@ -28,6 +28,11 @@ Exit codes: 0 nothing would change, 3 something would, 1 a Kustomization would f
 @click.option(
     "--impersonate", is_flag=True, help="Ask with the rights of spec.serviceAccountName, as the service does."
 )
+@click.option(
+    "--other-clusters",
+    is_flag=True,
+    help="Ask the clusters of spec.kubeConfig too: objects are sent there for a dry-run.",
+)
 @click.option("-o", "--output", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
 def diff(
     connection: Connection,
@@ -35,6 +40,7 @@ def diff(
     namespace: str | None,
     all_namespaces: bool,
     impersonate: bool,
+    other_clusters: bool,
     output: str,
 ) -> None:
     """Show what the next reconciliation of Kustomizations would change in the cluster, and write nothing.
@@ -51,9 +57,10 @@ def diff(
         nonlocal changes
         from sealoop.diffs.comparing import Asking, open_differ, show_differences
 
+        is_local = connection.local is not None
         async with (
             opened(connection) as (cluster, usual),
-            open_differ(cluster, is_local=connection.local is not None, impersonates=impersonate) as differ,
+            open_differ(cluster, is_local=is_local, impersonates=impersonate, is_abroad=other_clusters) as differ,
         ):
             how = Asking(namespace or usual, all_namespaces, output)
             changes, failures = await show_differences(differ, words, how)

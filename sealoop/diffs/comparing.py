@@ -70,12 +70,15 @@ async def show_differences(differ: Differ, words: Sequence[str], how: Asking) ->
 
 
 @asynccontextmanager
-async def open_differ(cluster: Cluster, *, is_local: bool, impersonates: bool = False) -> AsyncIterator[Differ]:
+async def open_differ(
+    cluster: Cluster, *, is_local: bool, impersonates: bool = False, is_abroad: bool = False
+) -> AsyncIterator[Differ]:
     """Yield what compares; what it fetches is gone at the end.
 
     Args:
         is_local: it is the embedded cluster, whose repositories may be files of this machine.
         impersonates: ask with the rights of spec.serviceAccountName.
+        is_abroad: ask the clusters of spec.kubeConfig, too.
     """
     async with open_platform(cluster, Policy(file_remotes=is_local)) as (platform, ports):
         sources = make_sources(platform, Remotes(ports.artifacts, ports.logins, ports.buckets, ports.clouds))
@@ -84,7 +87,7 @@ async def open_differ(cluster: Cluster, *, is_local: bool, impersonates: bool = 
         targets = Targets(platform.cluster, clusters, platform.clock, platform.policy, remotes)
         decrypter = Decrypter(platform.cluster, ports.renderer, ports.decryptor, platform.compute)
         builder, folders = Builder(ports.renderer, decrypter), Folders(sources.get_kinds(), platform.compute)
-        yield Differ(platform, cluster, folders, builder, targets, impersonates)
+        yield Differ(platform, cluster, folders, builder, targets, impersonates, is_abroad)
 
 
 async def _find_asked(cluster: Cluster, words: Sequence[str], how: Asking) -> list[tuple[ObjectRef, Manifest | None]]:

@@ -26,7 +26,8 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from gitops_core.runtime.watching.informers import Informers, WatchedObjects
+from gitops_core.runtime.watching.informers import Informers
+from gitops_core.runtime.watching.objects import WatchedObjects
 from sealoop.serving.service import open_git_mirrors, open_ports
 from sealoop.wiring import Ports
 

@@ -117,7 +117,7 @@ async def reconcile(
     git = open_git_mirrors(settings.state_dir, policy)
     stack.push_async_callback(git.close)
     prepare_for_builds()
-    ports = await open_ports(settings.state_dir, clock, stack, compute, policy)
+    ports = await open_ports(settings.state_dir, clock, stack, compute, policy, metrics)
     if settings.connection.local is not None:
         if not cel.is_installed():
             log.warning(cel.UNCHECKED)
@@ -163,8 +163,14 @@ async def open_ports(
     stack: contextlib.AsyncExitStack,
     compute: Compute = IN_PLACE,
     policy: Policy = DEFAULT_POLICY,
+    metrics: Metrics | None = None,
 ) -> Ports:
-    """Open the packages' own adapters, closed with `stack`. What they remember in `state_dir` may be lost."""
+    """Open the packages' own adapters, closed with `stack`. What they remember in `state_dir` may be lost.
+
+    Args:
+        metrics: where what they do is counted; None where nobody reads it.
+    """
+    metrics = metrics or Metrics(CollectorRegistry())
     registry = await stack.enter_async_context(OciRegistry(environment=os.environ, compute=compute))
     catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")))
     providers = make_provider_factories(clock, compute)
@@ -182,8 +188,8 @@ async def open_ports(
     forges = await stack.enter_async_context(HttpForges(os.environ))
     limits = BuildLimits(policy.build_seconds, policy.build_memory, policy.build_output)
     return Ports(
-        renderer=Kustomize(limits=limits, builds=policy.builds, compute=compute),
-        decryptor=Sops(vault_addresses=policy.sops_vaults),
+        renderer=Kustomize(limits=limits, builds=policy.builds, compute=compute, count=metrics.builds.inc),
+        decryptor=Sops(vault_addresses=policy.sops_vaults, count=metrics.decryptions.inc),
         expressions=SandboxedExpressions(compute=compute),
         registry=registry,
         reader=reader,

@@ -11,7 +11,8 @@ from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import RegistryUnavailable
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.runtime.metrics import Metrics
-from gitops_core.runtime.watching.informers import Informers, WatchedObjects
+from gitops_core.runtime.watching.informers import Informers
+from gitops_core.runtime.watching.objects import WatchedObjects
 from gitops_core.schema import make_crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard

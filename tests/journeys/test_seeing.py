@@ -124,13 +124,13 @@ async def test_who_may_not_read_the_credentials_is_led_to_a_checkout_and_another
     def story() -> None:
         with around.serving():
             around.until(lambda: around.ready("gitrepository/app"), "the commit is fetched")
-        refused = sealoop(around, "diff", "ks", "app", user=reader)
-        there = sealoop(around, "diff", "ks/app")
+        refused = sealoop(around, "diff", "ks", "own", user=reader)
+        there = sealoop(around, "diff", "ks/app", "--other-clusters")
         mine, theirs = (sealoop(around, "diff", "own", *more) for more in ((), ("--impersonate",)))
 
         assert refused.returncode == 1
         assert 'cannot get resource "secrets"' in refused.stderr
-        assert f"where you have them: sealoop plan ks/app -n {place} --checkout DIR" in refused.stderr
+        assert f"where you have them: sealoop plan ks/own -n {place} --checkout DIR" in refused.stderr
         assert (there.returncode, there.stderr) == (3, "")
         assert there.stdout.splitlines()[0].endswith("(nothing applied yet)")
         assert f"+ ConfigMap/{place}/one created" in there.stdout

@@ -26,7 +26,8 @@ from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from gitops_core.runtime.watching.informers import Informers, WatchedObjects
+from gitops_core.runtime.watching.informers import Informers
+from gitops_core.runtime.watching.objects import WatchedObjects
 from gitops_core.schema import make_crd
 from gitops_core.schema.structural import join_markers
 from image_updater.adapters.catalog import SqliteCatalog

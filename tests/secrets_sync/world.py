@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -113,6 +113,12 @@ class StoredObjects:
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
         return tuple(await list_objects(self.cluster, type_, namespace))
+
+    async def find(
+        self, type_: type[R], list_terms: Callable[[R], Iterable[str]], terms: Iterable[str]
+    ) -> tuple[R, ...]:
+        wanted = frozenset(terms)
+        return tuple(one for one in await self.list(type_) if not wanted.isdisjoint(list_terms(one)))
 
     def follow(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         raise NotImplementedError("no reconciler reads changes: the runtime wakes it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import os
 import sys
@@ -68,6 +69,7 @@ def main() -> None:
             sys.exit(result.traceback)
         print("\n".join(result.trace))
         return
+    gc.freeze()  # what was imported stays: no collection of a history's garbage need look at it
     with multiprocessing.Pool(arguments.processes, maxtasksperchild=200) as pool:
         seeds = range(arguments.first, arguments.first + arguments.seeds)
         sys.exit(tell(pool.imap_unordered(tried, seeds)))

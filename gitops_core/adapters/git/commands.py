@@ -126,8 +126,8 @@ class GitCommands:
 
     async def _start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
-        try:
-            return await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 self.program,
                 *arguments,
                 stdin=pipe,
@@ -136,6 +136,14 @@ class GitCommands:
                 env=environment,
                 start_new_session=True,  # a group of its own: remote helpers and ssh die with it
             )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # asyncio would kill the command alone, and wait for as long as a child of it holds a pipe
+            with contextlib.suppress(OSError):
+                await _end(await asyncio.shield(starting))
+            raise
         except FileNotFoundError:
             raise GitError("the git command is missing: install git (Debian: apt-get install git)") from None
         except OSError as error:

@@ -7,16 +7,18 @@ resources are pruned, defaulted and validated by their schemas.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from gitops_core.decoding import decode_json
 from gitops_core.domain.objects.crds import rank_version
 from gitops_core.domain.objects.decoding import Undecodable, decode, write_plain_numbers
-from gitops_core.domain.objects.embedded import find_embedded_faults, read_embedded
+from gitops_core.domain.objects.embedded import find_embedded_faults, has_embedded, read_embedded
 from gitops_core.domain.objects.fieldschemas import (
     DEDUCED,
     UNTYPED,
@@ -175,9 +177,14 @@ def _find_builtin_faults(manifest: Object, live: Manifest | None, *, subresource
 # custom resources
 
 
-def list_servings(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
-    """Yield how each served version of a CustomResourceDefinition is served, the preferred version first."""
-    spec = crd["spec"]
+def list_servings(crd: Manifest) -> Sequence[tuple[Serving, ApiResource]]:
+    """Return how each served version of a CustomResourceDefinition is served, the preferred version first."""
+    return _list_servings(msgspec.json.encode(crd["spec"]))
+
+
+@lru_cache(maxsize=64)
+def _list_servings(encoded: bytes) -> Sequence[tuple[Serving, ApiResource]]:
+    spec, found = decode_json(encoded), []
     names, group = spec["names"], spec["group"]
     versions = [version for version in spec.get("versions", ()) if version.get("served")]
     versions.sort(key=lambda version: rank_version(version["name"]))
@@ -190,7 +197,7 @@ def list_servings(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
     for version in versions:
         kind = Kind(group, version["name"], names["kind"])
         namespaced = spec.get("scope") == "Namespaced"
-        schema = _read_schema(version)
+        shape = _read_shape(version)
         serving = Serving(
             kind=kind,
             plural=names["plural"],
@@ -199,35 +206,43 @@ def list_servings(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
             counts=True,
             types=types.get,
             empty={"apiVersion": kind.api_version, "kind": kind.kind},
-            admit=partial(_admit_custom, schema),
-            validate=partial(_find_custom_faults, schema),
+            admit=partial(_admit_custom, shape),
+            validate=partial(_find_custom_faults, shape),
             custom=True,
             read=_make_converter(group, names["kind"], version, defaults=False),
             keep=_make_converter(group, names["kind"], kept or version, defaults=True),
         )
         short_names, categories = tuple(names.get("shortNames", ())), tuple(names.get("categories", ()))
-        yield serving, ApiResource(kind, names["plural"], namespaced, short_names, categories)
+        found.append((serving, ApiResource(kind, names["plural"], namespaced, short_names, categories)))
+    return found
 
 
-def _admit_custom(schema: Mapping[str, Any], manifest: Object, *, merged: bool) -> Object:
-    known = manifest if merged else _coerce(schema, manifest)
+class _Shape(NamedTuple):
+    """One version's schema, and whether there may be objects inside of its objects."""
+
+    schema: Mapping[str, Any]
+    embeds: bool
+
+
+def _admit_custom(shape: _Shape, manifest: Object, *, merged: bool) -> Object:
+    known = manifest if merged else _coerce(shape, manifest)
     return {
-        **default(schema, known, keep_nulls=True),
+        **default(shape.schema, known, keep_nulls=True),
         "metadata": _read_metadata(manifest["metadata"], "metadata"),
     }
 
 
-def _coerce(schema: Mapping[str, Any], manifest: Object) -> Object:
+def _coerce(shape: _Shape, manifest: Object) -> Object:
     """Read an object in a request or in the store as the API server does: fields that it knows, and no stray nulls."""
-    known = remove_stray_nulls(schema, prune(schema, manifest))
-    read: Object = read_embedded(schema, known, _read_metadata)
+    known: Object = remove_stray_nulls(shape.schema, prune(shape.schema, manifest))
+    read: Object = read_embedded(shape.schema, known, _read_metadata) if shape.embeds else known
     return read
 
 
-def _read_schema(version: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema of one version, its defaults read as objects are."""
+def _read_shape(version: Mapping[str, Any]) -> _Shape:
+    """Return the shape of one version, the defaults of its schema read as objects are."""
     schema: Mapping[str, Any] = _read_defaults((version.get("schema") or {}).get("openAPIV3Schema") or {})
-    return schema
+    return _Shape(schema, has_embedded(schema))
 
 
 def _read_defaults(schema: Any) -> Any:
@@ -247,11 +262,11 @@ def _read_defaults(schema: Any) -> Any:
 
 def _make_converter(group: str, kind: str, version: Mapping[str, Any], *, defaults: bool) -> Callable[[Object], Object]:
     """Return a function from any version of an object to `version`. Only the stored version has its defaults."""
-    schema, api_version = _read_schema(version), Kind(group, version["name"], kind).api_version
+    shape, api_version = _read_shape(version), Kind(group, version["name"], kind).api_version
 
     def convert(manifest: Object) -> Object:
-        read = _coerce(schema, {**manifest, "apiVersion": api_version})
-        read = write_plain_numbers(default(schema, read, keep_nulls=True) if defaults else read)
+        read = _coerce(shape, {**manifest, "apiVersion": api_version})
+        read = write_plain_numbers(default(shape.schema, read, keep_nulls=True) if defaults else read)
         return {**read, "metadata": _read_metadata(manifest["metadata"], "metadata")}
 
     return convert
@@ -263,11 +278,12 @@ def _read_metadata(metadata: Any, path: str) -> Any:
 
 
 def _find_custom_faults(
-    schema: Mapping[str, Any], manifest: Object, live: Manifest | None, *, subresource: str
+    shape: _Shape, manifest: Object, live: Manifest | None, *, subresource: str
 ) -> Iterable[FieldFault]:
-    besides = [*find_metadata_faults(manifest, live)]
-    if not subresource:
+    schema, besides = shape.schema, [*find_metadata_faults(manifest, live)]
+    if shape.embeds and not subresource:
         besides += find_embedded_faults(schema, manifest, _read_metadata)
-    if live is None or not any(find_duplicate_faults(schema, live)):  # what was stored before the schema said so stays
-        besides += find_duplicate_faults(schema, manifest)
+    duplicates = list(find_duplicate_faults(schema, manifest))
+    if duplicates and (live is None or not any(find_duplicate_faults(schema, live))):
+        besides += duplicates  # what was stored before the schema said so stays
     return [FieldFault(*fault) for fault in validate(schema, manifest, live, besides, field=subresource)]

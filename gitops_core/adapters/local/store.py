@@ -110,8 +110,8 @@ class Store:
             self._db.execute("COMMIT")
 
     def read_data_version(self) -> int:
-        """Return a number that changes when another connection has written."""
-        return int(self._read_one("PRAGMA data_version")[0])
+        """Return a number that changes when another connection has written; one in memory has no other."""
+        return 0 if self._path is None else int(self._read_one("PRAGMA data_version")[0])
 
     def read_version(self) -> int:
         return int(self._read_one("SELECT version FROM counter")[0])
@@ -227,12 +227,16 @@ class Store:
                 self._db.execute("UPDATE counter SET forgotten = ?", (version - REMEMBERED,))
 
     def _read_one(self, statement: str, *values: Any) -> Any:
-        with _translate_errors():
+        try:  # not a context manager: this is asked several times a request
             return self._db.execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            raise _make_unavailable(error) from error
 
     def _read_all(self, statement: str, *values: Any) -> Sequence[Any]:
-        with _translate_errors():
+        try:
             return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise _make_unavailable(error) from error
 
 
 def _use_wal(database: sqlite3.Connection) -> None:
@@ -253,8 +257,12 @@ def _use_wal(database: sqlite3.Connection) -> None:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise ClusterUnavailable for a full disk, a damaged file, or a lock held for too long."""
     try:
         yield
     except sqlite3.Error as error:
-        raise ClusterUnavailable(f"the embedded cluster's database does not answer: {error}") from error
+        raise _make_unavailable(error) from error
+
+
+def _make_unavailable(error: sqlite3.Error) -> ClusterUnavailable:
+    """Make the error of a full disk, a damaged file, or a lock that is held for too long."""
+    return ClusterUnavailable(f"the embedded cluster's database does not answer: {error}")

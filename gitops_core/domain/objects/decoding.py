@@ -38,7 +38,7 @@ def decode(type_: Type, value: Any, path: str = "") -> Any:
         return _decode_list(atom.list, value, path)
     if value is None:
         return "" if atom.scalar == "string" else None
-    if atom.scalar is None or isinstance(value, dict | list):
+    if atom.scalar is None or isinstance(value, (dict, list)):
         wanted = "map" if atom.map is not None else "list" if atom.list is not None else atom.scalar
         raise Undecodable(f"{path}: a {_name_type(value)} stands where a {wanted} is expected")
     if atom.scalar != "untyped" and atom.scalar != _name_type(value):
@@ -92,6 +92,8 @@ def read_sent(value: Any) -> Any:
     {'a': [1, 2.0, 9.223372036854776e+18]}
     """
     match value:
+        case str():
+            return value
         case dict():
             return {name: read_sent(inner) for name, inner in value.items()}
         case list() | tuple():
@@ -108,6 +110,8 @@ def write_plain_numbers(value: Any) -> Any:
     [2, 1.5, 100000000000000000000, 1e+21, True]
     """
     match value:
+        case str():
+            return value
         case dict():
             return {name: write_plain_numbers(inner) for name, inner in value.items()}
         case list() | tuple():

@@ -21,6 +21,16 @@ _MARK = "x-kubernetes-embedded-resource"
 _KIND = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
+def has_embedded(schema: Schema) -> bool:
+    """Tell whether there may be objects inside of those of a schema."""
+    others, items = schema.get("additionalProperties"), schema.get("items")
+    inner = [
+        *(schema.get("properties") or {}).values(),
+        *(part for part in (others, items) if isinstance(part, Mapping)),
+    ]
+    return bool(schema.get(_MARK)) or any(map(has_embedded, inner))
+
+
 def read_embedded(schema: Schema, value: Any, read: Read, path: str = "") -> Any:
     """Return `value` with the metadata of each object inside of it as `read` gives it back.
 

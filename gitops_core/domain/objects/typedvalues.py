@@ -52,7 +52,7 @@ class Comparison:
 def _fit(atom: Atom, value: Any) -> Atom:
     """Return the part of `atom` that `value` is; all of it for null, absent and unfitting values."""
     match value:
-        case bool() | int() | float() | str() if atom.scalar is not None:
+        case str() | int() | float() if atom.scalar is not None:
             return atom if atom.map is None and atom.list is None else Atom(scalar=atom.scalar)
         case list() if atom.list is not None:
             return atom if atom.map is None and atom.scalar is None else Atom(list=atom.list)
@@ -382,37 +382,38 @@ def check(type_: Type, value: Any, *, duplicates: bool = False) -> None:
     Args:
         duplicates: whether sets and keyed lists may hold an item twice.
     """
-    faults = list(_find_faults(type_, value, "", duplicates))
+    faults: list[str] = []
+    _add_faults(faults, type_, value, "", duplicates)
     if len(faults) == 1:
         raise TypeFault(faults[0])
     if faults:
         raise TypeFault("\n".join(["errors:", *("  " + fault for fault in faults)]))
 
 
-def _find_faults(type_: Type, value: Any, path: str, duplicates: bool) -> Iterator[str]:
-    part = _find_part(_fit(resolve(type_), value))
+def _add_faults(faults: list[str], type_: Type, value: Any, path: str, duplicates: bool) -> None:
     if value is None:
         return
+    part = _find_part(_fit(resolve(type_), value))
     if isinstance(part, MapType):
         if not isinstance(value, dict):
-            yield f"{path}: expected map, got &{{{_write_go(value)}}}"
+            faults.append(f"{path}: expected map, got &{{{_write_go(value)}}}")
             return
         for name, inner in value.items():
             inner_type = part.find_type(name)
             if inner_type is None:
-                yield f"{path}.{name}: field not declared in schema"
+                faults.append(f"{path}.{name}: field not declared in schema")
                 return
-            yield from _find_faults(inner_type, inner, f"{path}.{name}", duplicates)
+            _add_faults(faults, inner_type, inner, f"{path}.{name}", duplicates)
     elif isinstance(part, ListType):
         if not isinstance(value, list):
-            yield f"{path}: expected list, got &{{{_write_go(value)}}}"
+            faults.append(f"{path}: expected list, got &{{{_write_go(value)}}}")
             return
-        yield from _list_faults(part, value, path, duplicates)
-    elif part is not None:
-        yield from _find_scalar_faults(part, value, path)
+        _add_list_faults(faults, part, value, path, duplicates)
+    elif part is not None and (fault := _explain_scalar(part, value)):
+        faults.append(f"{path}: {fault}")
 
 
-def _list_faults(part: ListType, items: Sequence[Any], path: str, duplicates: bool) -> Iterator[str]:
+def _add_list_faults(faults: list[str], part: ListType, items: Sequence[Any], path: str, duplicates: bool) -> None:
     seen: set[str] = set()
     for index, item in enumerate(items):
         here = f"[{index}]"
@@ -420,29 +421,31 @@ def _list_faults(part: ListType, items: Sequence[Any], path: str, duplicates: bo
             try:
                 element = write_item_element(part, item)
             except TypeFault as fault:
-                yield f"{path}: element {index}: {fault}"
+                faults.append(f"{path}: element {index}: {fault}")
                 return
             here = spell((element,))
             if element in seen and not duplicates:
-                yield f"{path}: duplicate entries for key {here}"
+                faults.append(f"{path}: duplicate entries for key {here}")
             seen.add(element)
-        yield from _find_faults(part.element, item, path + here, duplicates)
+        _add_faults(faults, part.element, item, path + here, duplicates)
 
 
-def _find_scalar_faults(scalar: str, value: Any, path: str) -> Iterator[str]:
+def _explain_scalar(scalar: str, value: Any) -> str:
+    """Say what is wrong with a value that ought to be such a scalar; "" for nothing."""
     match scalar:
         case "numeric":
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                yield f"{path}: expected numeric (int or float), got {_name_go_type(value)}"
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                return f"expected numeric (int or float), got {_name_go_type(value)}"
         case "string":
             if not isinstance(value, str):
-                yield f"{path}: expected string, got &{{{_write_go(value)}}}"
+                return f"expected string, got &{{{_write_go(value)}}}"
         case "boolean":
             if not isinstance(value, bool):
-                yield f"{path}: expected boolean, got &{{{_write_go(value)}}}"
+                return f"expected boolean, got &{{{_write_go(value)}}}"
         case _:
-            if isinstance(value, dict | list):
-                yield f"{path}: expected any scalar, got &{{{_write_go(value)}}}"
+            if isinstance(value, (dict, list)):
+                return f"expected any scalar, got &{{{_write_go(value)}}}"
+    return ""
 
 
 def _write_go(value: Any) -> str:

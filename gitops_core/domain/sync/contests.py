@@ -28,10 +28,14 @@ def find_shared(refs: Iterable[ObjectRef], others: Iterable[Kustomization]) -> d
     own = {inventory.format_id(ref): ref for ref in refs}
     found = {}
     for other in others:
-        entries = other.status.inventory.entries if other.status.inventory else ()
-        if common := tuple(own[entry.id] for entry in entries if entry.id in own):
+        if common := tuple(own[id_] for id_ in list_ids(other) if id_ in own):
             found[other.key] = common
     return found
+
+
+def list_ids(one: Kustomization) -> tuple[str, ...]:
+    """List the ids of its inventory."""
+    return tuple(entry.id for entry in one.status.inventory.entries) if one.status.inventory else ()
 
 
 def select_proven(claims: Claims, lives: Mapping[ObjectRef, Manifest | None], told: str) -> Claims:

@@ -31,6 +31,7 @@ from gitops_core.errors import (
     Postponed,
     StalledError,
     TransientError,
+    Yielded,
 )
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, Wire
 from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Query
@@ -269,6 +270,9 @@ class ControllerLoop(Generic[R]):
             result = error
         if result is None:
             self.queue.unschedule(key)
+            return
+        if isinstance(result, Yielded):
+            self._add(key, Priority.YIELDED)
             return
         if isinstance(result, Postponed):
             self._schedule(key, result)

@@ -4,6 +4,8 @@ A key is in at most one of three places: waiting to be taken, taken by one worke
 may be in one of the others as well). Adding a key that waits does nothing but raise its priority; adding one that is
 taken has it looked at once more afterwards.
 
+Who finds that it has less to do than others yields: it is looked at behind them, and with few others at the same time.
+
 Namespaces take turns, and none has all the workers (see sharing/shares.py): what hangs holds up its own alone.
 
 Source: client-go, util/workqueue.
@@ -12,7 +14,7 @@ Source: client-go, util/workqueue.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable
 from enum import IntEnum
 from typing import Generic, TypeVar
@@ -24,6 +26,8 @@ K = TypeVar("K", bound=Hashable)
 
 # With changes arriving without end, periodic looks would starve; every so often one of them goes first.
 PATIENCE = 8
+FEW = 4
+"""How many of a namespace that yielded are looked at while changed ones are: many would take their time by turns."""
 
 
 class Priority(IntEnum):
@@ -31,6 +35,12 @@ class Priority(IntEnum):
 
     CHANGED = 0
     PERIODIC = 1
+    YIELDED = 2
+    """It was looked at already, and has less to do than others: see FEW."""
+
+
+_ORDER = (Priority.CHANGED, Priority.PERIODIC, Priority.YIELDED)
+_ORDER_OF_THE_PATIENT = (Priority.PERIODIC, Priority.YIELDED, Priority.CHANGED)
 
 
 def find_no_owner(key: object) -> str:
@@ -49,7 +59,9 @@ class WorkQueue(Generic[K]):
         self._shares, self._owner_of = Shares(workers), owner_of
         self._waiting: dict[K, Priority] = {}
         self._lines: dict[Priority, OrderedDict[str, deque[K]]] = {priority: OrderedDict() for priority in Priority}
-        self._taken: set[K] = set()
+        self._taken: dict[K, Priority] = {}
+        self._busy: Counter[Priority] = Counter()
+        self._yielded: Counter[str] = Counter()  # of those, by namespace
         self._again: dict[K, Priority] = {}
         self._idle: deque[asyncio.Future[None]] = deque()
         self._changes_in_a_row = 0
@@ -105,7 +117,7 @@ class WorkQueue(Generic[K]):
             self._wake_one()
 
     def give_back(self, key: K) -> None:
-        self._taken.discard(key)
+        self._note_taken(key, self._taken.pop(key), -1)
         self._shares.give_back(self._owner_of(key))
         if self._waiting:
             self._wake_one()  # for what waited for its namespace's turn
@@ -121,18 +133,30 @@ class WorkQueue(Generic[K]):
                 return
 
     def _take_next(self) -> K | None:
-        order = list(Priority)
-        if self._changes_in_a_row >= PATIENCE:
-            order.reverse()
-        for priority in order:
+        if not self._waiting:
+            return None
+        for priority in _ORDER if self._changes_in_a_row < PATIENCE else _ORDER_OF_THE_PATIENT:
             if (key := self._pop_first(priority)) is None:
                 continue
             self._changes_in_a_row = self._changes_in_a_row + 1 if priority is Priority.CHANGED else 0
             del self._waiting[key]
-            self._taken.add(key)
+            self._taken[key] = priority
+            self._note_taken(key, priority, 1)
             self._shares.take(self._owner_of(key))
             return key
         return None
+
+    def _note_taken(self, key: K, priority: Priority, number: int) -> None:
+        self._busy[priority] += number
+        if priority is Priority.YIELDED:
+            self._yielded[self._owner_of(key)] += number
+            self._yielded = +self._yielded
+
+    def _may_take(self, priority: Priority, owner: str) -> bool:
+        """Tell whether a namespace may have another worker for this."""
+        if priority is Priority.YIELDED and self._busy[Priority.CHANGED] and self._yielded[owner] >= FEW:
+            return False
+        return not owner or self._shares.may_take(owner)
 
     def _pop_first(self, priority: Priority) -> K | None:
         """Return the next key of the namespace that had its turn longest ago, of those that may have another worker."""
@@ -143,7 +167,7 @@ class WorkQueue(Generic[K]):
                 line.popleft()
             if not line:  # nothing waits
                 empty.append(owner)
-            elif not owner or self._shares.may_take(owner):  # it may have another worker
+            elif self._may_take(priority, owner):
                 found = owner
                 break
         for owner in empty:

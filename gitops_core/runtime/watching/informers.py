@@ -36,11 +36,10 @@ from typing import Any, Generic, TypeVar, cast
 
 from gitops_core.errors import ClusterError, Expired, KindUnknown
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Chance, Change, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
+from gitops_core.ports import Chance, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.repetition import Repetition
 from gitops_core.runtime.retry import compute_backoff
-from gitops_core.schema import read_manifest
 
 T = TypeVar("T", bound=Resource | PartialObject)
 R = TypeVar("R", bound=Resource)
@@ -392,54 +391,6 @@ class Informers:
             raise RuntimeError("informers run between start() and stop()")
         informer = self._informers[place]
         self._tasks[place] = self._group.create_task(informer.run(), name=f"informer {place[0].kind.kind}")
-
-
-class WatchedObjects:
-    """Implements gitops_core.ports.Objects."""
-
-    def __init__(self, informers: Informers, cluster: Cluster) -> None:
-        self._informers, self._cluster = informers, cluster
-
-    async def get(self, type_: type[R], key: ObjectKey) -> R | None:
-        if (informer := self._informers.find_synced(type_, key.namespace)) is not None:
-            return informer.objects.get(key)
-        manifest = await self._cluster.get(ObjectRef(type_.KIND, key))
-        return None if manifest is None else read_manifest(type_, manifest)
-
-    async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
-        if (informer := self._informers.find_synced(type_, namespace)) is not None:
-            found = [item for key, item in informer.objects.items() if namespace in ("", key.namespace)]
-        else:
-            found = await list_objects(self._cluster, type_, namespace)
-        return tuple(sorted(found, key=lambda item: item.key))
-
-    async def follow(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
-        shared = next(self._informers.list_holding(type_, namespace), None)
-        query = Query(type_.KIND, namespace=namespace) if shared is None else shared.query
-        informer = self._informers.acquire(query, type_)
-        unread: dict[ObjectKey, Change[R]] = {}
-        news = asyncio.Event()
-
-        def listen(old: R | None, new: R | None) -> None:
-            if (present := new if new is not None else old) is None or namespace not in ("", present.key.namespace):
-                return
-            before = unread.pop(present.key).old if present.key in unread else old
-            if before is not None or new is not None:  # who came and went unread was never there
-                unread[present.key] = Change(before, new)
-            news.set()
-
-        for present in informer.objects.values():
-            listen(None, present)
-        informer.subscribe(listen)
-        try:
-            while True:
-                while unread:
-                    yield unread.pop(next(iter(unread)))
-                news.clear()
-                await news.wait()
-        finally:
-            informer.unsubscribe(listen)
-            self._informers.release(informer)
 
 
 async def list_objects(cluster: Cluster, type_: type[R], namespace: str = "") -> list[R]:

@@ -338,6 +338,17 @@ async def test_what_is_no_file_of_sops_and_what_is_too_large_is_refused_in_one_s
         await _open(Sops(), b"a: b\nsops: {mac: x}\nc: " + b"x" * (6 << 20) + b"\n", keys)
 
 
+async def test_every_run_of_the_program_is_counted(key: AgeKey, tmp_path: Path) -> None:
+    runs: list[None] = []
+    sops = Sops(count=lambda: runs.append(None))
+    data = encrypt(tmp_path, SECRET, *SECRET_FIELDS, age=key)
+
+    for _ in range(2):
+        await _open(sops, data, _make_keys(a__agekey=key.identity))
+
+    assert len(runs) == 2
+
+
 async def test_who_brings_credentials_of_one_service_asks_no_other_with_those_of_this_machine(tmp_path: Path) -> None:
     told = tmp_path / "sops"
     told.write_text('#!/bin/sh\nset\n[ -n "$VAULT_TOKEN" ] || exit 128\n')

@@ -19,7 +19,7 @@ from gitops_core.adapters.sops import Sops
 from gitops_core.api import Kustomization
 from gitops_core.domain.render.encrypted import Block, Format
 from gitops_core.domain.render.sopskeys import SopsKeys
-from gitops_core.errors import Invalid
+from gitops_core.errors import DecryptionFailed, Invalid
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Tree
 from gitops_core.ports import Overlay
 from gitops_core.recent import Recent
@@ -270,6 +270,36 @@ async def test_the_operators_keys_open_for_who_names_none_also_where_objects_kee
 
         assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
         assert _password(await world.live(SECRET, "db")) == PASSWORD
+
+
+@dataclass
+class Noting:
+    """Notes with whose rights key services may be asked."""
+
+    lent: set[bool] = field(default_factory=set)
+
+    async def decrypt(
+        self, text: bytes, format_: Format, block: Block, keys: SopsKeys, *, check_mac: bool = True
+    ) -> bytes:
+        self.lent.add(keys.is_ambient)
+        raise DecryptionFailed("no key opens it")
+
+
+@pytest.mark.parametrize("account", ["", "tenant"])
+@pytest.mark.parametrize("decryption", [DECRYPTION, {"provider": "sops"}])
+@in_virtual_time
+async def test_the_services_own_rights_at_key_services_are_not_lent_where_everybody_has_an_account(
+    lab: Lab, account: str, decryption: dict[str, Any]
+) -> None:
+    world, noting = World(Policy(default_service_account=account)), Noting()
+    world.decryptor = noting
+    await world.begin({"apps/a.yaml": lab.secret()})
+    await _put_keys(world, lab.other)
+    await world.sync("apps", "./apps", decryption=decryption)
+    async with world.running():
+        await asyncio.sleep(5)
+
+    assert noting.lent == {not account}
 
 
 # what is told of files that are valid

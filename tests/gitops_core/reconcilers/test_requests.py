@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
+from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.api import Kustomization
-from gitops_core.errors import ClusterUnavailable, Conflict
+from gitops_core.errors import ClusterUnavailable, Conflict, Yielded
 from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.schema import read_manifest
 from tests.gitops_core.reconcilers.test_kustomization import ROLLED_OUT, WEB
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, DEPLOYMENT, World, condition, config_map
 from tests.simulation.loop import in_virtual_time
 
+BUILD = "kustomization.yaml"
 ONE = ObjectRef(CONFIG_MAP, ObjectKey("default", "one"))
 
 
@@ -168,3 +172,76 @@ async def test_a_rollout_that_fails_is_not_applied_again_before_its_retry() -> N
         await world.request(Kustomization, "apps", "now")
         await asyncio.sleep(5)
         assert world.cluster.since(before, "get")
+
+
+MANY = 40
+
+
+async def begin_with_many_folders(world: World, files: Callable[[str], Mapping[str, str]], **spec: Any) -> list[str]:
+    """Make a Kustomization for each of many folders of one repository; their names."""
+    names = [f"k{number:02}" for number in range(MANY)]
+    await world.begin({f"{name}/{path}": text for name in names for path, text in files(name).items()})
+    for name in names:
+        await world.sync(name, f"./{name}", interval="1h", **spec)
+    return names
+
+
+@in_virtual_time
+async def test_of_many_that_a_commit_wakes_the_one_whose_folder_changed_goes_first() -> None:
+    world = World()
+    names = await begin_with_many_folders(
+        world, lambda name: {"one.yaml": config_map(f"{name}-one", namespace="default")}, targetNamespace=None
+    )
+    async with world.running():
+        await asyncio.sleep(30)
+        for name in (names[0], names[20], names[-1]):
+            before = len(world.cluster.requests)
+
+            await world.commit_and_sync({f"{name}/one.yaml": config_map(f"{name}-one", "2", namespace="default")})
+
+            deeds = [request for request in world.cluster.since(before) if "ConfigMap" in request[1]]
+            applied = deeds.index(("apply", f"ConfigMap/{name}-one", False))
+            assert len([deed for deed in deeds[:applied] if deed[0] == "get"]) <= MANY / 4
+            assert len([deed for deed in deeds if deed[0] == "get"]) == MANY - 1
+
+
+@in_virtual_time
+async def test_a_commit_to_one_of_many_folders_builds_that_one_and_costs_the_others_one_status_each() -> None:
+    world, built = World(), list[None]()
+    world.renderer = Kustomize(count=lambda: built.append(None))
+    names = await begin_with_many_folders(
+        world, lambda name: {"one.yaml": config_map("one"), BUILD: f"resources: [one.yaml]\nnamePrefix: {name}-\n"}
+    )
+    async with world.running():
+        await asyncio.sleep(30)
+        assert len(built) == MANY
+        before = len(world.cluster.requests)
+
+        await world.commit_and_sync({"k07/one.yaml": config_map("one", "2")})
+
+        assert len(built) == MANY + 1
+        writes = [about for _, about, _ in world.cluster.since(before, "patch", "apply", "create", "delete")]
+        others = [about for about in writes if "k07" not in about and not about.startswith(("Git", "Event"))]
+        assert sorted(others) == [f"Kustomization/{name}" for name in names if name != "k07"]
+
+
+@in_virtual_time
+async def test_who_yielded_to_others_at_one_commit_does_not_at_the_next_one() -> None:
+    world = World()
+    await world.begin({"apps/one.yaml": config_map("one")})
+    await world.sync("apps", "./apps")
+    async with world.running():
+        await asyncio.sleep(5)
+        await world.sync("apps", "./apps", suspend=True)  # so that its turn does not come
+        (reconciler,) = (one.reconciler for one in world.controllers if one.kind is Kustomization)
+
+        async def look() -> Any:
+            return await reconciler.reconcile(read_manifest(Kustomization, await world.kustomization("apps")))
+
+        await look()
+        await world.commit_and_sync({"README.md": "1"})
+        with pytest.raises(Yielded):
+            await look()
+        commit = await world.commit_and_sync({"README.md": "2"})
+
+        assert (await look()).message == f"Applied revision: main@sha1:{commit}"

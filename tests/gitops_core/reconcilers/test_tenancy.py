@@ -12,6 +12,7 @@ from gitops_core.api import Kustomization, Receiver
 from gitops_core.errors import Forbidden
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
+from gitops_core.reconcilers import KustomizationReconciler
 from gitops_core.runtime.authority.bounded import OutsideNamespace
 from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.policy import Policy
@@ -111,13 +112,12 @@ async def test_reconcilers_are_given_a_cluster_that_reaches_no_secrets_of_other_
 
     async with world.running():
         await asyncio.sleep(5)
-        (reconciler,) = (each.reconciler for each in world.controllers if each.kind is Kustomization)
+        reconcilers = [each.reconciler for each in world.controllers]
+        (found,) = (each for each in reconcilers if isinstance(each, KustomizationReconciler))
         for kind in ("Secret", "ConfigMap", "ServiceAccount"):
             with on_account_of(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))):
                 try:
-                    assert (
-                        await vars(reconciler)["platform"].cluster.get(ObjectRef(Kind("", "v1", kind), KEY)) is not None
-                    )
+                    assert await found.platform.cluster.get(ObjectRef(Kind("", "v1", kind), KEY)) is not None
                 except OutsideNamespace:
                     refused.append(kind)
 
@@ -228,6 +228,37 @@ async def test_a_deletion_reads_its_kubeconfig_once(is_there: bool) -> None:
     why = "the kubeconfig in Secret/default/elsewhere (value or value.yaml) is not there"
     left_behind = [text for _, _, text in told if "are left" in text]
     assert left_behind == [f"the objects of the inventory are left: {why}"] * (not is_there)
+
+
+@pytest.mark.parametrize("described", [None, {"serviceAccountName": "gone"}, {"serviceAccountName": ""}])
+@in_virtual_time
+async def test_no_deletion_waits_for_a_cluster_that_nothing_describes_any_more(
+    described: dict[str, str] | None,
+) -> None:
+    """What can be mended (a ConfigMap without an account) is waited for."""
+    world = World()
+    await world.begin({"apps/a.yaml": config_map("a")})
+    if described is not None:
+        data = {"provider": "generic", "address": "https://far.example", **described}
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "far", "namespace": "default"}}
+        await world.local.create({**manifest, "data": data}, field_manager="test")
+    await world.sync("apps", "./apps", retryInterval="1h", kubeConfig={"configMapRef": {"name": "far"}})
+
+    async with world.running():
+        await asyncio.sleep(5)
+        ref = ObjectRef(Kustomization.KIND, ObjectKey("default", "apps"))
+        forged = {"status": {"inventory": {"entries": [{"id": "default_a__ConfigMap", "v": "v1"}]}}}
+        await world.local.patch(ref, forged, field_manager="tenant", subresource="status")
+        await world.delete(Kustomization.KIND, "apps")
+        await asyncio.sleep(5)
+        left, told = await world.kustomization("apps"), await world.events("apps")
+
+    is_lost = described is None or described["serviceAccountName"] == "gone"
+    why = "it is not there" if described is None else "ServiceAccount/default/gone not found"
+    about = f"the cluster that ConfigMap/default/far describes cannot be used: {why}"
+    assert (left is None) == is_lost
+    left_behind = [text for _, _, text in told if "are left" in text]
+    assert left_behind == [f"the objects of the inventory are left: {about}"] * is_lost
 
 
 JOB = Kind("batch", "v1", "Job")

@@ -28,6 +28,7 @@ REQUESTS: dict[str, Callable[[Cluster, str], Awaitable[Any]]] = {
     "apply": lambda c, ns: c.apply(_secret(ns), field_manager="m"),
     "patch": lambda c, ns: c.patch(_ref(ns), {"data": {}}, field_manager="m"),
     "delete": lambda c, ns: c.delete(_ref(ns)),
+    "request_token": lambda c, ns: c.request_token(ObjectKey(ns, "s")),
 }
 WRITES = ("create", "replace", "apply", "patch", "delete")
 

@@ -40,17 +40,21 @@ async def begin(files: dict[str, str] = FILES, **spec: Any) -> World:
     return world
 
 
-def make_differ(world: World) -> Differ:
+def make_differ(world: World, *, is_abroad: bool = False) -> Differ:
     platform = world.platform
     folders = Folders(make_sources(platform).get_kinds(), platform.compute)
     remotes = RemoteClusters(platform.cluster, NO_CLOUDS, platform.policy)
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy, remotes)
-    return Differ(platform, world.cluster, folders, make_builder(world.cluster), targets)
+    return Differ(platform, world.cluster, folders, make_builder(world.cluster), targets, is_abroad=is_abroad)
 
 
-async def compare(world: World, *words: str, output: str = "text", everywhere: bool = False) -> tuple[int, int]:
+async def compare(
+    world: World, *words: str, output: str = "text", everywhere: bool = False, is_abroad: bool = False
+) -> tuple[int, int]:
     before = len(world.cluster.requests)
-    found = await show_differences(make_differ(world), words, Asking("default", everywhere, output))
+    found = await show_differences(
+        make_differ(world, is_abroad=is_abroad), words, Asking("default", everywhere, output)
+    )
     assert [one for one in world.cluster.since(before, "apply", "create", "patch", "delete") if not one[2]] == []
     return found
 
@@ -166,7 +170,7 @@ async def test_a_kustomization_that_cannot_be_compared_keeps_no_other_from_being
     await world.sync("elsewhere", "./apps", kubeConfig={"secretRef": {"name": "there"}})
     async with world.running():
         await asyncio.sleep(5)
-        assert await compare(world, "ks", everywhere=True) == (0, 3)
+        assert await compare(world, "ks", everywhere=True, is_abroad=True) == (0, 3)
         told = capsys.readouterr()
         assert await compare(world, output="json") == (0, 3)
         whole = json.loads(capsys.readouterr().out)
@@ -200,14 +204,19 @@ async def test_files_of_others_are_not_sent_to_a_server_that_a_tenant_names(
 ) -> None:
     world = await begin()
     source = {"kind": "GitRepository", "name": "r", "namespace": "others"}
+    await world.sync("modest", "./apps", kubeConfig={"secretRef": {"name": "mine"}}, suspend=True)
     await world.sync("greedy", "./apps", sourceRef=source, kubeConfig={"secretRef": {"name": "mine"}}, suspend=True)
     async with world.running():
         await asyncio.sleep(5)
         before = len(world.cluster.requests)
-        assert await compare(world, "greedy") == (0, 1)
+        assert await compare(world, "greedy", is_abroad=True) == (0, 1)
+        assert [one for one in world.cluster.since(before) if "Secret" in one[1] or "GitRepository" in one[1]] == []
 
-    assert [one for one in world.cluster.since(before) if "Secret" in one[1] or "GitRepository" in one[1]] == []
-    assert "takes the files of namespace 'others' to another cluster (spec.kubeConfig)" in capsys.readouterr().err
+        assert await compare(world, "modest") == (0, 1)
+
+    told = capsys.readouterr().err
+    assert "takes the files of namespace 'others' to another cluster (spec.kubeConfig)" in told
+    assert "Kustomization/default/modest is for another cluster (spec.kubeConfig): --other-clusters sends" in told
 
 
 @in_virtual_time

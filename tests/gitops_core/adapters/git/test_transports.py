@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import stat
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from gitops_core.errors import GitAccessDenied, GitError, GitOpsError, PushDenie
 from gitops_core.meta import Revision, Sensitive
 from gitops_core.ports import GitAccess, GitRef
 from sealoop.embedded.githttp import GitServer, create_repository, make_basic
+from tests import processes
 from tests.contracts.test_git import change
 from tests.servers.git import (
     PASSWORD,
@@ -386,6 +388,34 @@ async def test_a_cancelled_call_leaves_no_process(tmp_path: Path, mirrors: GitMi
             await asking
 
         assert not _children_of_git(url)
+
+
+@pytest.mark.parametrize("turns", range(1, 9))
+async def test_a_call_that_is_cancelled_while_its_command_begins_ends_and_leaves_no_process(
+    tmp_path: Path, turns: int
+) -> None:
+    program, children = tmp_path / "git", tmp_path / "children"
+    program.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {children}.new\nmv {children}.new {children}\nwait\n")
+    program.chmod(0o755)
+    asking = asyncio.create_task(GitCommands(str(program)).run("fetch", timeout=600))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if processes.children(str(program)):
+        while not children.exists():
+            time.sleep(0.01)  # noqa: ASYNC251  # nothing else may happen in the loop
+
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(asking, 60)
+
+    assert not children.exists() or not _is_running(children.read_text().strip())
+
+
+def _is_running(pid: str) -> bool:
+    """Tell whether a process runs; one that ended, and whose parent has not asked yet, has no command line."""
+    with contextlib.suppress(OSError):
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return False
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections import defaultdict
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gitops_core.runtime.loop.queue import PATIENCE, Priority, WorkQueue
+from gitops_core.runtime.loop.queue import FEW, PATIENCE, Priority, WorkQueue
 from gitops_core.runtime.timers import Timers
 from tests.simulation.loop import VirtualClock, in_virtual_time
 
@@ -334,3 +334,33 @@ async def test_no_worker_sleeps_while_there_is_a_key_that_it_may_take(
     queue.close()
     for worker in workers:
         worker.cancel()
+
+
+@in_virtual_time
+async def test_few_of_those_that_yielded_are_looked_at_while_a_changed_one_is_and_then_all() -> None:
+    queue: WorkQueue[tuple[str, int]] = WorkQueue(Timers(VirtualClock()), 64, lambda key: key[0])
+    taken: list[tuple[str, int]] = []
+
+    async def work() -> None:
+        while (key := await queue.get()) is not None:
+            taken.append(key)
+
+    tasks = [asyncio.create_task(work()) for _ in range(64)]
+    queue.add(("shop", 0))
+    await asyncio.sleep(1)
+    for number in range(1, 20):
+        queue.add(("shop", number), Priority.YIELDED)
+        queue.add(("team", number), Priority.YIELDED)
+    await asyncio.sleep(1)
+    while_changed = sorted(taken)
+
+    queue.give_back(("shop", 0))
+    for key in while_changed[1:]:
+        queue.give_back(key)
+    await asyncio.sleep(1)
+    queue.close()
+    await asyncio.gather(*tasks)
+
+    few = range(1, FEW + 1)
+    assert while_changed == [("shop", 0), *(("shop", n) for n in few), *(("team", n) for n in few)]
+    assert len(taken) == 1 + 2 * 19

@@ -16,7 +16,8 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Change, PartialObject, Query
 from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.metrics import Metrics
-from gitops_core.runtime.watching.informers import Informer, Informers, WatchedObjects
+from gitops_core.runtime.watching.informers import Informer, Informers
+from gitops_core.runtime.watching.objects import WatchedObjects
 from gitops_core.schema import read_manifest
 from tests.gitops_core.runtime.kinds import Gadget, Widget
 from tests.gitops_core.runtime.world import Send, World, ref
