@@ -395,8 +395,9 @@ def _find_value(data: bytes) -> bool:
 
 
 def is_sealed(field: str, value: Any) -> bool:
-    """Tell whether SOPS encrypted a value of a Secret; in `data` it may have been put into base64 since."""
-    return _find_value(str(value).encode("utf-8", "replace")) or (field == "data" and _find_value(_decode(value)))
+    """Tell whether a value of a Secret is what SOPS made of one, and no more; `data` may hold it in base64."""
+    texts = (str(value).encode("utf-8", "replace"), _decode(value) if field == "data" else b"")
+    return any(_VALUE.fullmatch(text.strip()) for text in texts)
 
 
 def list_values(before: bytes, after: bytes, format_: Format) -> tuple[str, ...]:

@@ -186,7 +186,7 @@ def test_what_sops_encrypted_is_clean(checkout: Checkout) -> None:
 def test_a_file_without_a_mac_is_an_error_and_one_with_a_weak_mac_a_warning(checkout: Checkout) -> None:
     checkout.write({"none.yaml": secret("a"), "weak.yaml": secret("b"), "weak.env": "A=b\n", "none.env": "A=b\n"})
     for name in ("none.yaml", "none.env"):
-        text = checkout.encrypt(name)
+        text = checkout.encrypt(name, "--encrypted-regex=^(A|stringData)$")
         (line,) = re.findall(r"(?m)^ *(?:sops_)?mac[:=].*\n", text)
         checkout.replace(name, line, "")
     for name in ("weak.yaml", "weak.env"):
@@ -204,9 +204,11 @@ def test_a_file_without_a_mac_is_an_error_and_one_with_a_weak_mac_a_warning(chec
 def test_values_that_the_pattern_misses_can_be_read(checkout: Checkout) -> None:
     text = secret() + f"data:\n  token: {HIDDEN}\n  nothing: ''\n"
     checkout.write({"a.yaml": text})
-    checkout.encrypt("a.yaml", "--encrypted-regex=^stringData$")
+    sealed = checkout.encrypt("a.yaml", "--encrypted-regex=^stringData$")
+    value = re.findall(r"password: (.*)", sealed)[0]
+    checkout.write({"b.yaml": f"{secret(value=f'{VALUE} {value}')}sops: {{mac: m}}\n"})
 
-    assert linted() == ["error a.yaml:9 half-encrypted"]
+    assert linted() == ["error a.yaml:9 half-encrypted", "error b.yaml:7 half-encrypted"]
 
 
 @pytest.mark.parametrize("form", ["yaml", "env", "ini"])
@@ -332,7 +334,9 @@ def test_a_rule_that_sops_refuses_or_passes_over_is_an_error(checkout: Checkout,
     assert f"error .sops.yaml:{line} sops-config" in linted()
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a", "creation_rules: x", "creation_rules: [{}]", "creation_rules: [3]"])
+@pytest.mark.parametrize(
+    "text", ["a: [", "- a", "creation_rule: []", "creation_rules: x", "creation_rules: [{}]", "creation_rules: [3]"]
+)
 def test_a_config_that_is_none_is_an_error(checkout: Checkout, text: str) -> None:
     checkout.write({".sops.yaml": text})
 
