@@ -48,6 +48,7 @@ from gitops_core.reconcilers.building import Builder
 from gitops_core.reconcilers.decrypting import MAC, Decrypter, find_keys
 from gitops_core.reconcilers.evaluating import Evaluator
 from gitops_core.reconcilers.kepttrees import KeptTrees
+from gitops_core.reconcilers.keyservices import KeyServices
 from gitops_core.reconcilers.readonly import ReadOnly
 from gitops_core.reconcilers.remoteclusters import RemoteClusters
 from gitops_core.reconcilers.risks import REPLAY
@@ -126,7 +127,8 @@ def make_controllers(
     targets = Targets(platform.cluster, platform.clusters, platform.clock, platform.policy, remote_clusters)
     compute, policy = platform.compute, platform.policy
     is_lent = not policy.default_service_account  # else everybody has the rights of an account of his own
-    decrypter = Decrypter(platform.cluster, renderer, decryptor, compute, policy.sops_age_secret, is_lent)
+    services = KeyServices(platform.cluster, remotes.clouds)
+    decrypter = Decrypter(platform.cluster, renderer, decryptor, compute, policy.sops_age_secret, is_lent, services)
     builder = Builder(renderer, decrypter, compute)
     return (
         *_make_source_controllers(platform, sources, folders),

@@ -22,6 +22,7 @@ from gitops_core.adapters.sandbox import Confinement, Finished, Limits, OutOfTim
 from gitops_core.domain.render.encrypted import MAX_ENCRYPTED, Block, Format
 from gitops_core.domain.render.sopskeys import SopsKeys
 from gitops_core.errors import DecryptionFailed, MacMismatch, TransientError
+from gitops_core.meta import Sensitive
 from gitops_core.runtime.sharing.computing import get_namespace_at_work
 from gitops_core.runtime.sharing.slots import Slots
 
@@ -113,8 +114,10 @@ class Sops:
         types = ("--input-type", format_, "--output-type", format_)
         command = (self._locate(), "decrypt", *types, *(() if check_mac else ("--ignore-mac",)))
         finished = await self._run(command, text, keys, {**_ENVIRONMENT, **_NO_SERVICE})
-        if finished.status == NO_KEY and block.is_remote and (keys.environment or keys.is_ambient):
-            finished = await self._run(command, text, keys, self._list_services(keys), may_connect=True)
+        if finished.status == NO_KEY and block.is_remote and (keys.environment or keys.is_ambient or keys.log_in):
+            given = {**keys.environment, **(await keys.log_in(block.recipients) if keys.log_in is not None else {})}
+            services = self._list_services(given, is_ambient=keys.is_ambient)
+            finished = await self._run(command, text, keys, services, may_connect=True)
         if finished.status != 0:
             raise _explain(finished, block)
         return finished.output
@@ -151,11 +154,11 @@ class Sops:
             except TooMuchOutput:
                 raise SopsUnavailable(f"it is more than {self._limits.output >> 20} MiB when decrypted") from None
 
-    def _list_services(self, keys: SopsKeys) -> dict[str, str]:
+    def _list_services(self, credentials: Mapping[str, Sensitive], *, is_ambient: bool) -> dict[str, str]:
         """List what the program needs to know to ask key services: with the Kustomization's credentials, or ours."""
-        pattern = _AMBIENT if keys.is_ambient and not keys.environment else _PLACES
+        pattern = _AMBIENT if is_ambient and not credentials else _PLACES
         own = {name: value for name, value in self._own.items() if pattern.fullmatch(name)}
-        given = {name: value.reveal_text() for name, value in keys.environment.items()}
+        given = {name: value.reveal_text() for name, value in credentials.items()}
         vaults = {"SOPS_HC_VAULT_ALLOWLIST": self._vaults if "VAULT_TOKEN" in given else "none"}
         hidden = {} if pattern is _AMBIENT else _NOT_OURS
         return {**own, **_ENVIRONMENT, **hidden, **vaults, **given}

@@ -12,7 +12,7 @@ import msgspec
 
 from gitops_core.api.fields import FLUX_FINALIZER, Duration, FluxStatus, KindReference, LocalReference
 from gitops_core.meta import Kind, PrinterColumn, Resource, Wire
-from gitops_core.schema import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only
+from gitops_core.schema import INT64, NOT_SEEN, SERVER_DEFAULT, only
 
 Affix = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -87,7 +87,7 @@ class Decryption(Wire):
 
     provider: Literal["sops"]
     secret_ref: LocalReference | None = None
-    service_account_name: Annotated[str, UNSUPPORTED] = ""
+    service_account_name: str = ""
 
 
 class SecretKeyReference(Wire):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -29,6 +29,7 @@ from gitops_core.errors import DecryptionFailed, MacMismatch, ManifestInvalid
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, Tree
 from gitops_core.ports import Cluster, Compute, Decryptor, Overlay, Renderer, UsedFiles
 from gitops_core.recent import Recent
+from gitops_core.reconcilers.keyservices import KeyServices
 from gitops_core.runtime.remotes.credentials import SECRET, read_secret
 from gitops_core.runtime.sharing.computing import IN_PLACE, READING, on_account_of
 from gitops_core.runtime.sharing.flights import Flights
@@ -167,6 +168,7 @@ class Decrypter:
     """Attributes:
     common_keys: the Secret with the age keys of those who name none.
     is_lent: who has no credentials for key services asks them as this process.
+    services: where ServiceAccounts have roles.
     """
 
     cluster: Cluster
@@ -175,6 +177,7 @@ class Decrypter:
     compute: Compute = IN_PLACE
     common_keys: ObjectKey | None = None
     is_lent: bool = True
+    services: KeyServices | None = None
     _scans: Recent[Key, Scan] = field(default_factory=lambda: Recent(KEPT_SCANS))
     _texts: Recent[Key, Opened] = field(default_factory=lambda: Recent(KEPT_TEXTS))
     _under_way: Flights[Opened] = field(default_factory=Flights)
@@ -188,6 +191,13 @@ class Decrypter:
         """
         if wanted.spec.decryption is None:
             return None
+        keys, account = await self._read_secret(wanted), wanted.spec.decryption.service_account_name
+        if not account or self.services is None:
+            return keys
+        name, log_in = await self.services.find(ObjectKey(wanted.metadata.namespace, account))
+        return replace(keys, is_ambient=False, account=name, log_in=log_in)
+
+    async def _read_secret(self, wanted: Kustomization) -> SopsKeys:
         own = find_keys(wanted)
         key = own or self.common_keys
         if key is None:

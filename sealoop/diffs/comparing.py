@@ -25,6 +25,7 @@ from gitops_core.ports import Cluster, Query, Remotes
 from gitops_core.reconcilers.building import Builder
 from gitops_core.reconcilers.decrypting import Decrypter
 from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.keyservices import KeyServices
 from gitops_core.reconcilers.remoteclusters import RemoteClusters
 from gitops_core.reconcilers.targets import Targets
 from gitops_core.runtime.policy import Policy
@@ -85,7 +86,8 @@ async def open_differ(
         remotes = RemoteClusters(platform.cluster, ports.clouds, platform.policy)
         clusters = KubernetesClusters(cluster, IN_PLACE)
         targets = Targets(platform.cluster, clusters, platform.clock, platform.policy, remotes)
-        decrypter = Decrypter(platform.cluster, ports.renderer, ports.decryptor, platform.compute)
+        services = KeyServices(platform.cluster, ports.clouds)
+        decrypter = Decrypter(platform.cluster, ports.renderer, ports.decryptor, platform.compute, services=services)
         builder, folders = Builder(ports.renderer, decrypter), Folders(sources.get_kinds(), platform.compute)
         yield Differ(platform, cluster, folders, builder, targets, impersonates, is_abroad)
 

@@ -157,22 +157,22 @@ def test_an_immutable_field_is_told_and_orphans_stay(served: Stage) -> None:
     assert place.get("job/job")
 
 
+ROOT = {"provider": "cosign", "trustedRootSecretRef": {"name": "root"}}
 UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     (
-        flux("source", "GitRepository", "x", url="http://127.0.0.1:9/x.git", interval="1h", provider="aws"),
-        "spec.provider",
+        flux("source", "OCIRepository", "x", url="oci://127.0.0.1:9/x", interval="1h", verify=ROOT),
+        "spec.verify.trustedRootSecretRef",
     ),
     (
         flux(
             "kustomize",
             "Kustomization",
             "x",
-            sourceRef=SOURCE,
+            sourceRef={**SOURCE, "kind": "ExternalArtifact"},
             interval="1h",
             prune=True,
-            decryption={"provider": "sops", "serviceAccountName": "kms"},
         ),
-        "spec.decryption.serviceAccountName",
+        "spec.sourceRef.kind",
     ),
 ]
 

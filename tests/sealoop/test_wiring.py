@@ -147,7 +147,7 @@ def at(schema: dict[str, Any], steps: list[str]) -> dict[str, Any] | None:
 def test_markers_are_found_at_any_depth() -> None:
     by_kind = {kind.KIND.kind: dict(marked(kind, "")) for kind in KINDS}
 
-    assert by_kind["Kustomization"][".spec.decryption.serviceAccountName"] == ()
+    assert by_kind["OCIRepository"][".spec.verify.trustedRootSecretRef"] == ()
     assert by_kind["Kustomization"][".spec.sourceRef.kind"] == ("GitRepository", "OCIRepository", "Bucket")
     assert by_kind["ExternalSecret"][".spec.dataFrom.rewrite"] == ()
     assert by_kind["ExternalSecret"][".spec.dataFrom.find.nullBytePolicy"] == ("Ignore",)

@@ -93,7 +93,7 @@ def s3_auth_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Serve
         iam = S3Server(host).client("iam")
         iam.create_user(UserName="lab")
         key = iam.create_access_key(UserName="lab")["AccessKey"]
-        statement = '{"Effect": "Allow", "Action": ["s3:*", "eks:*", "ecr:*"], "Resource": "*"}'
+        statement = '{"Effect": "Allow", "Action": ["s3:*", "eks:*", "ecr:*", "kms:*"], "Resource": "*"}'
         allow = f'{{"Version": "2012-10-17", "Statement": [{statement}]}}'
         iam.put_user_policy(UserName="lab", PolicyName="p", PolicyDocument=allow)
         refuse = allow.replace("Allow", "Deny")

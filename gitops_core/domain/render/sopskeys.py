@@ -22,11 +22,12 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from gitops_core.domain.render.encrypted import Recipient
 from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.meta import Sensitive
 
@@ -62,6 +63,10 @@ _GOOGLE_FIELDS = frozenset(
 _AZURE = {"tenantid": "AZURE_TENANT_ID", "clientid": "AZURE_CLIENT_ID", "clientsecret": "AZURE_CLIENT_SECRET"}
 
 
+LogIn = Callable[[Sequence[Recipient]], Awaitable[Mapping[str, Sensitive]]]
+"""Returns credentials of key services, by the names of the variables that their clients know."""
+
+
 class KeyInvalid(ValueError):
     """A key is none: says which entry, and quotes nothing of it."""
 
@@ -73,17 +78,21 @@ class SopsKeys:
     pgp: a keyring, in OpenPGP's binary form.
     environment: credentials of key services, by the names of the variables that their clients know.
     is_ambient: key services may be asked with the rights that this process has.
+    account: whose roles in clouds open files too; "" for nobody's.
+    log_in: how that account gets credentials for the key services that are named, when they are needed.
     """
 
     age: Sensitive = field(default_factory=lambda: Sensitive(b""))
     pgp: Sensitive = field(default_factory=lambda: Sensitive(b""))
     environment: Mapping[str, Sensitive] = field(default_factory=dict)
     is_ambient: bool = False
+    account: str = ""
+    log_in: LogIn | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def fingerprint(self) -> str:
         """By which what was opened with these keys is found again; it tells nothing about them, and ends with us."""
-        texts = [self.age.reveal(), self.pgp.reveal(), b"ambient" * self.is_ambient]
+        texts = [self.age.reveal(), self.pgp.reveal(), b"ambient" * self.is_ambient, self.account.encode()]
         texts += [
             part for name in sorted(self.environment) for part in (name.encode(), self.environment[name].reveal())
         ]
