@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.server
 import json
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -44,6 +45,7 @@ class AwsGate(http.server.ThreadingHTTPServer):
         self.assumed: list[dict[str, str]] = []
         self.hosts: list[str] = []
         self.proofs: list[str] = []
+        self.turn = threading.Lock()
 
     def ask_moto(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, str]:
         """Return status, body and ETag of an answer."""
@@ -80,8 +82,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return self._send(403, gate.refusal.encode())
             if not gate.review(form["WebIdentityToken"]):
                 return self._send(400, REFUSAL.format("InvalidIdentityToken", "Incorrect token audience").encode())
-            gate.ask_moto("POST", "/moto-api/reset-auth", b"1", {})  # moto would have it signed
-        status, answer, etag = gate.ask_moto(self.command, self.path, body, dict(self.headers.items()))
+        with gate.turn:
+            if form.get("Action") == "AssumeRoleWithWebIdentity":  # moto would have it signed
+                gate.ask_moto("POST", "/moto-api/reset-auth", b"1", {})  # but for the next request that it gets
+            status, answer, etag = gate.ask_moto(self.command, self.path, body, dict(self.headers.items()))
         if status == 200 and host.startswith("eks."):
             said = {"endpoint": gate.cluster[0], "certificateAuthority": {"data": gate.cluster[1]}}
             answer = json.dumps({"cluster": said}).encode()
