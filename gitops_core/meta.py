@@ -252,7 +252,7 @@ class Tree(Mapping[str, bytes]):
 
     @property
     def is_private(self) -> bool:
-        """Whether the files are not for everybody who has the tree they were made from: nothing of them is shared."""
+        """Tell whether the files are not for all who have the tree they were made from: nothing of them is shared."""
         return False
 
     @property

@@ -108,7 +108,7 @@ class Block:
 
     @property
     def is_remote(self) -> bool:
-        """Whether a key service on the network may be able to open it."""
+        """Tell whether a key service on the network may be able to open it."""
         return any(recipient.kind in REMOTE for recipient in self.recipients)
 
 
