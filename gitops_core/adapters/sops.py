@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum
 
 from gitops_core.adapters.sandbox import Confinement, Finished, Limits, OutOfTime, Sandboxed, TooMuchOutput
 from gitops_core.domain.render.encrypted import MAX_ENCRYPTED, Block, Format
@@ -29,7 +30,6 @@ from gitops_core.runtime.sharing.slots import Slots
 LIMITS = Limits(seconds=30.0, memory=2**30, output=4 * MAX_ENCRYPTED)
 HOW_TO_GET = "the sops program is missing: put it on PATH (https://getsops.io; `make tools` builds it into .tools/bin)"
 MOST_NAMED = 5
-TREE_BROKEN, MAC_BROKEN, MAC_MISSING, NO_KEY = 25, 51, 52, 128
 
 _ENVIRONMENT = {"PATH": "", "GOTRACEBACK": "none", "SOPS_DISABLE_VERSION_CHECK": "1", "GNUPGHOME": ".gnupg"}
 _NO_SERVICE = {"SOPS_HC_VAULT_ALLOWLIST": "none", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -64,6 +64,15 @@ _REASONS = (
     (re.compile(rb"(connection refused|no such host|i/o timeout|deadline exceeded|certificate)"), "network: {}"),
     (re.compile(rb"does not allow|not in allow ?list|allowlist"), "the operator does not let its address be asked"),
 )
+
+
+class Exit(IntEnum):
+    """What sops ends with."""
+
+    TREE_BROKEN = 25
+    MAC_BROKEN = 51
+    MAC_MISSING = 52
+    NO_KEY = 128
 
 
 class SopsUnavailable(TransientError):
@@ -114,7 +123,7 @@ class Sops:
         types = ("--input-type", format_, "--output-type", format_)
         command = (self._locate(), "decrypt", *types, *(() if check_mac else ("--ignore-mac",)))
         finished = await self._run(command, text, keys, {**_ENVIRONMENT, **_NO_SERVICE})
-        if finished.status == NO_KEY and block.is_remote and (keys.environment or keys.is_ambient or keys.log_in):
+        if finished.status == Exit.NO_KEY and block.is_remote and (keys.environment or keys.is_ambient or keys.log_in):
             given = {**keys.environment, **(await keys.log_in(block.recipients) if keys.log_in is not None else {})}
             services = self._list_services(given, is_ambient=keys.is_ambient)
             finished = await self._run(command, text, keys, services, may_connect=True)
@@ -181,17 +190,17 @@ def _list_readable(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 def _explain(finished: Finished, block: Block) -> DecryptionFailed | SopsUnavailable:
     match finished.status:
-        case 51 | 52 if not block.mac:
+        case Exit.MAC_BROKEN | Exit.MAC_MISSING if not block.mac:
             return MacMismatch("it has no mac, so that nobody can tell whether it is as SOPS left it")
-        case 51 | 52:
+        case Exit.MAC_BROKEN | Exit.MAC_MISSING:
             return MacMismatch(
                 "its mac does not fit: it was changed by something else than sops (edit it with `sops edit`)"
             )
-        case 25:
+        case Exit.TREE_BROKEN:
             return DecryptionFailed(
                 "a value cannot be decrypted: it was changed, moved or added by something else than sops"
             )
-        case 128:
+        case Exit.NO_KEY:
             return DecryptionFailed(f"no key opens it: it is for {_name(block)}{_find_reason(finished.messages)}")
         case status if status < 0:
             return SopsUnavailable("sops was ended: it needs more memory or time than it may have")
