@@ -30,12 +30,12 @@ from gitops_core.adapters.sandbox import (
     Sandboxed,
     TooMuchOutput,
 )
-from gitops_core.decoding import decode_json
 from gitops_core.domain.render import folders, sharing
 from gitops_core.domain.render.kustomizations import write_json, write_texts
 from gitops_core.domain.render.manifests import read_manifests, read_output
 from gitops_core.domain.render.muting import mute_secrets
 from gitops_core.domain.render.sharing import Affixes
+from gitops_core.domain.render.written import Written, estimate_reading, read_written, write_manifests
 from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
 from gitops_core.ports import Compute, Overlay, UsedFiles
@@ -46,16 +46,12 @@ from gitops_core.runtime.sharing.slots import Slots
 
 Key = tuple[object, ...]
 Fields = tuple[tuple[str, Any], ...]
-Written = tuple[bytes, ...]
-"""Objects, each as JSON: a fifth of what they take, and read one by one, so that other threads have their turns."""
 
 KEPT_RESULTS = 128 * 2**20
 KEPT_SOURCES = 64 * 2**20
 KEPT_KEYS = 16 * 2**20
 KEY_WEIGHT = 512
 OBJECT_WEIGHT = 64
-BYTES_OF_WEIGHT = 8
-"""Bytes of JSON that C decodes while Python looks at one character."""
 MAX_SOURCES = 64 * 2**20
 HOW_TO_GET = (
     "the kustomize program is missing: put it on PATH or name it in the setting kustomize "
@@ -192,12 +188,12 @@ class Kustomize:
 
     async def _keep(self, key: Key, made: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
         self._count()
-        written = await self._compute.run(READING, _write, made)
+        written = await self._compute.run(READING, write_manifests, made)
         self._results.put(key, written, sum(map(len, written)) + OBJECT_WEIGHT * len(written) + KEY_WEIGHT)
         return made
 
     async def _decode(self, kept: Written) -> tuple[Manifest, ...]:
-        return await self._compute.run(sum(map(len, kept)) // BYTES_OF_WEIGHT, _read_manifests, kept)
+        return await self._compute.run(estimate_reading(kept), read_written, kept)
 
     async def _make(self, sources: _Sources, path: str, affixes: Affixes) -> tuple[Manifest, ...]:
         """Make the objects from the shared build where that serves, else by a build of their own."""
@@ -308,14 +304,6 @@ def _take_shared(shared: _Shared, sources: _Sources, affixes: Affixes) -> tuple[
     if not sharing.fits(shared.result, shared.stood_in, affixes, texts):
         return None
     return sharing.substitute(shared.result, shared.stood_in, affixes)
-
-
-def _write(manifests: tuple[Manifest, ...]) -> Written:
-    return tuple(map(msgspec.json.encode, manifests))
-
-
-def _read_manifests(kept: Written) -> tuple[Manifest, ...]:
-    return tuple(map(decode_json, kept))
 
 
 def _read(output: bytes, build: folders.Build) -> tuple[Manifest, ...]:

@@ -11,9 +11,9 @@ from operator import itemgetter
 import msgspec
 
 from gitops_core.api import Kustomization
-from gitops_core.decoding import decode_json
 from gitops_core.domain.render.encrypted import DECRYPT, Payload, find_payloads, list_encrypted, set_payloads
 from gitops_core.domain.render.sopskeys import SopsKeys
+from gitops_core.domain.render.written import Written, estimate_reading, read_written, write_manifests
 from gitops_core.errors import DecryptionFailed, ManifestInvalid
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Tree
 from gitops_core.ports import Compute, Overlay, Renderer
@@ -24,7 +24,6 @@ from gitops_core.runtime.sharing.computing import IN_PLACE, estimate_weight
 
 KEPT_BUILDS = 64 * 2**20
 ENTRY_WEIGHT = 512
-BYTES_OF_WEIGHT = 8
 MOST_NAMED = 20
 NO_DECRYPTION = "configuring decryption is required for it to be reconciled (spec.decryption)"
 
@@ -51,7 +50,7 @@ class Builder:
     renderer: Renderer
     decrypter: Decrypter
     compute: Compute = IN_PLACE
-    _kept: Recent[ObjectKey, tuple[object, tuple[bytes, ...]]] = field(default_factory=lambda: Recent(KEPT_BUILDS))
+    _kept: Recent[ObjectKey, tuple[object, Written]] = field(default_factory=lambda: Recent(KEPT_BUILDS))
     """Builds of decrypted trees, each for its Kustomization."""
 
     async def build(
@@ -93,9 +92,9 @@ class Builder:
         asked = (wanted.metadata.uid, tree.oid, path, overlay)
         kept = self._kept.get(wanted.key)
         if kept is not None and kept[0] == asked:
-            return await self.compute.run(sum(map(len, kept[1])) // BYTES_OF_WEIGHT, _read, kept[1])
+            return await self.compute.run(estimate_reading(kept[1]), read_written, kept[1])
         built = await self.renderer.render(tree, overlay, path)
-        written = await self.compute.run(estimate_weight(built), _write, built)
+        written = await self.compute.run(estimate_weight(built), write_manifests, built)
         self._kept.put(wanted.key, (asked, written), ENTRY_WEIGHT + sum(map(len, written)))
         return built
 
@@ -140,14 +139,6 @@ def _fill(built: Sequence[Manifest], opened: Iterable[tuple[int, Payload, Opened
             ref = ObjectRef.of(built[number])
             raise DecryptionFailed(f"a value of {ref} is no text when decrypted: put it into data") from None
     return objects
-
-
-def _write(manifests: Sequence[Manifest]) -> tuple[bytes, ...]:
-    return tuple(map(msgspec.json.encode, manifests))
-
-
-def _read(written: tuple[bytes, ...]) -> tuple[Manifest, ...]:
-    return tuple(map(decode_json, written))
 
 
 def _explain_encrypted(objects: Iterable[Manifest], keys: SopsKeys | None) -> str:
