@@ -377,8 +377,12 @@ class Informers:
                 informer.absorb(resource)
 
     def list_holding(self, type_: type[R], namespace: str) -> Iterator[Informer[R]]:
-        """List the informers that have every object of a namespace ("" for all) as soon as they are synced."""
-        for (query, its_type), informer in self._informers.items():
+        """List the informers that have every object of a namespace ("" for all) as soon as they are synced.
+
+        Those of all namespaces come first: they wake who names an object (see reconciling.Watch), and whoever is woken
+        must find what changed. Another mirror may learn of it later, and would wake nobody.
+        """
+        for (query, its_type), informer in sorted(self._informers.items(), key=lambda item: item[0][0].namespace):
             if its_type is type_ and not query.labels and not query.name and query.namespace in ("", namespace):
                 yield informer
 

@@ -53,6 +53,31 @@ TEXTS = st.text("xyz", max_size=4)
 STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.none() | TEXTS), max_size=12)
 
 
+@in_virtual_time
+async def test_whoever_is_woken_by_a_watch_reads_what_woke_it() -> None:
+    world = World()
+    await world.install()
+    key = ref(Widget, "a").key
+    informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
+    async with asyncio.TaskGroup() as group:
+        informers.start(group)
+        narrow = informers.acquire(Query(Widget.KIND, namespace=key.namespace), Widget)  # a shard's own objects
+        wide = informers.acquire(Query(Widget.KIND), Widget)  # those that others name
+        await asyncio.sleep(1)
+        await world.put(Widget, "a", gadget="x")
+        await asyncio.sleep(1)
+        older = narrow.objects[key]
+        await world.put(Widget, "a", gadget="y")
+        await asyncio.sleep(1)
+        newer = wide.objects[key]
+        narrow.objects[key] = older  # as if its watch were slower
+
+        found = await WatchedObjects(informers, world.cluster).get(Widget, key)
+        informers.stop()
+
+    assert (found, newer.spec.gadget) == (newer, "y")
+
+
 @settings(max_examples=40, deadline=None)
 @given(STEPS, TEXTS)
 @in_virtual_time
