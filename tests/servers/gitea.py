@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import itertools
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -111,8 +112,7 @@ class GiteaServer:
 
     def new_token(self, scopes: str, user: str = USER) -> str:
         name = f"token{next(_NUMBERS)}"
-        options = ("--username", user, "--token-name", name, "--scopes", scopes, "--raw")
-        return _admin(self.config, self.folder, "generate-access-token", *options)
+        return _make_token(self.config, self.folder, user, name, scopes)
 
     def fork(self, repository: GiteaRepository, owner: str) -> GiteaRepository:
         """Fork `repository` for an organization."""
@@ -147,9 +147,7 @@ def gitea(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GiteaServer]:
     _run(config, folder, "migrate")
     options = ("--username", USER, "--password", PASSWORD, "--email", f"{USER}@example.com")
     _admin(config, folder, "create", "--admin", "--must-change-password=false", *options)
-    token = _admin(
-        config, folder, "generate-access-token", "--username", USER, "--token-name", "tests", "--scopes", "all", "--raw"
-    )
+    token = _make_token(config, folder, USER, "tests", "all")
     command: list[str | Path] = ["gitea", "web", "--config", config]
     environment = _environment(folder)
     with running(
@@ -216,12 +214,22 @@ def _admin(config: Path, folder: Path, *arguments: str) -> str:
     return _run(config, folder, "admin", "user", *arguments)
 
 
+def _make_token(config: Path, folder: Path, user: str, name: str, scopes: str) -> str:
+    options = ("--username", user, "--token-name", name, "--scopes", scopes, "--raw")
+    printed = _admin(config, folder, "generate-access-token", *options)
+    # its log comes out there too, before or after
+    tokens: list[str] = re.findall(r"^[0-9a-f]{40}$", printed, re.MULTILINE)
+    if len(tokens) != 1:
+        raise AssertionError(f"gitea printed {len(tokens)} tokens, not one, for {user}: {printed}")
+    return tokens[0]
+
+
 def _run(config: Path, folder: Path, *arguments: str) -> str:
-    """Run a gitea command and return the last line that it prints."""
+    """Run a gitea command and return what it prints."""
     done = subprocess.run(
         [program("gitea"), "--config", config, *arguments],
         cwd=folder, env=_environment(folder), text=True, capture_output=True, timeout=60,
     )  # fmt: skip
     if done.returncode:
         raise AssertionError(f"gitea {arguments}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return (done.stdout.strip().splitlines() or [""])[-1]
+    return done.stdout
