@@ -24,6 +24,7 @@ from gitops_core.runtime.sharing.places import Places, PlacesTaken
 MOST_OUTPUT = 64 << 20  # ls-remote of a million refs
 MOST_COMPLAINT = 64 << 10
 KILL_GRACE = 5.0
+PIECE = 256 << 10
 
 # The operator's proxies are the one part of our own environment that a remote needs.
 _PASSED_ON = ("PATH", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -176,8 +177,9 @@ async def _converse(process: asyncio.subprocess.Process, stdin: bytes) -> Result
 
 async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit code tells why
-        stream.write(data)
-        await stream.drain()
+        for start in range(0, len(data), PIECE):  # of all at once a copy is made, which would hold up the loop
+            stream.write(memoryview(data)[start : start + PIECE])
+            await stream.drain()
     stream.close()
 
 
