@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
@@ -376,15 +376,18 @@ class Informers:
             if type_ is type(resource):
                 informer.absorb(resource)
 
-    def list_holding(self, type_: type[R], namespace: str) -> Iterator[Informer[R]]:
+    def list_holding(self, type_: type[R], namespace: str) -> list[Informer[R]]:
         """List the informers that have every object of a namespace ("" for all) as soon as they are synced.
 
         Those of all namespaces come first: they wake who names an object (see reconciling.Watch), and whoever is woken
         must find what changed. Another mirror may learn of it later, and would wake nobody.
         """
-        for (query, its_type), informer in sorted(self._informers.items(), key=lambda item: item[0][0].namespace):
-            if its_type is type_ and not query.labels and not query.name and query.namespace in ("", namespace):
-                yield informer
+        held = (
+            informer
+            for (query, its_type), informer in self._informers.items()
+            if its_type is type_ and not query.labels and not query.name and query.namespace in ("", namespace)
+        )
+        return sorted(held, key=lambda informer: informer.query.namespace)
 
     def find_synced(self, type_: type[R], namespace: str) -> Informer[R] | None:
         """Find an informer that has every object of a namespace now, or None."""

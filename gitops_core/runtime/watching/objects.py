@@ -48,7 +48,7 @@ class WatchedObjects:
         return index.find(terms)
 
     async def follow(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
-        shared = next(self._informers.list_holding(type_, namespace), None)
+        shared = next(iter(self._informers.list_holding(type_, namespace)), None)
         query = Query(type_.KIND, namespace=namespace) if shared is None else shared.query
         informer = self._informers.acquire(query, type_)
         unread: dict[ObjectKey, Change[R]] = {}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import resource
 import shutil
 import signal
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -539,6 +541,20 @@ async def test_a_push_that_waits_for_its_place_when_the_leader_is_deposed_is_not
     await first
 
     assert (tmp_path / "started").read_text() == "fetch\n"
+
+
+async def test_a_large_input_reaches_git_whole_and_is_not_copied_as_a_whole() -> None:
+    data = bytes(range(256)) * (1 << 17)  # 32 MiB
+
+    tracemalloc.start()
+    try:
+        result = await GitCommands().run("hash-object", "--stdin", timeout=60, stdin=data)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert result.stdout.decode().strip() == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    assert most < 4 << 20
 
 
 async def _deposed_while_waiting(commands: GitCommands) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -35,11 +36,13 @@ class Counting:
 
 
 @asynccontextmanager
-async def mirrored(world: World) -> AsyncIterator[tuple[Informers, WatchedObjects]]:
+async def mirrored(world: World, *queries: Query) -> AsyncIterator[tuple[Informers, WatchedObjects]]:
+    """The widgets of each query are mirrored; of none, all widgets are."""
     informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
     async with asyncio.TaskGroup() as group:
         informers.start(group)
-        informers.acquire(Query(Widget.KIND), Widget)
+        for query in queries or (Query(Widget.KIND),):
+            informers.acquire(query, Widget)
         await asyncio.sleep(1)
         yield informers, WatchedObjects(informers, world.cluster)
         informers.stop()
@@ -58,12 +61,10 @@ async def test_whoever_is_woken_by_a_watch_reads_what_woke_it() -> None:
     world = World()
     await world.install()
     key = ref(Widget, "a").key
-    informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
-    async with asyncio.TaskGroup() as group:
-        informers.start(group)
-        narrow = informers.acquire(Query(Widget.KIND, namespace=key.namespace), Widget)  # a shard's own objects
-        wide = informers.acquire(Query(Widget.KIND), Widget)  # those that others name
-        await asyncio.sleep(1)
+    own = Query(Widget.KIND, namespace=key.namespace)  # what a shard reconciles
+    named = Query(Widget.KIND)  # what others name
+    async with mirrored(world, own, named) as (informers, objects):
+        narrow, wide = (informers.acquire(query, Widget) for query in (own, named))
         await world.put(Widget, "a", gadget="x")
         await asyncio.sleep(1)
         older = narrow.objects[key]
@@ -72,10 +73,32 @@ async def test_whoever_is_woken_by_a_watch_reads_what_woke_it() -> None:
         newer = wide.objects[key]
         narrow.objects[key] = older  # as if its watch were slower
 
-        found = await WatchedObjects(informers, world.cluster).get(Widget, key)
-        informers.stop()
+        found = await objects.get(Widget, key)
 
     assert (found, newer.spec.gadget) == (newer, "y")
+
+
+PARTS = [
+    Query(Widget.KIND, namespace="other"),
+    Query(Widget.KIND, labels="shard=one"),
+    Query(Widget.KIND, namespace="shop", name="b"),
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=["another namespace", "a label", "a name"])
+@in_virtual_time
+async def test_a_mirror_of_some_objects_stands_for_no_others(part: Query) -> None:
+    world = World()
+    await world.install()
+    async with mirrored(world, part) as (_, objects):
+        await world.put(Widget, "a", gadget="x")
+        await asyncio.sleep(1)
+
+        found = await objects.get(Widget, ref(Widget, "a").key)
+        listed = await objects.list(Widget, "shop")
+
+    assert found is not None
+    assert names(listed) == ["a"]
 
 
 @settings(max_examples=40, deadline=None)
